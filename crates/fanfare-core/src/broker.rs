@@ -1,0 +1,134 @@
+//! The broker gives every event its place.
+//!
+//! Policy: a publish is accepted or refused as a whole, and completes when its place is known.
+//! The memory broker places it before `publish` returns; a durable or a remote one may complete
+//! it later, from elsewhere, and applies what others published too.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    channel::Channel,
+    control::CloseReason,
+    frame::Draft,
+    hub::Hub,
+    id::EventId,
+    keys::IdempotencyKey,
+    name::ChannelName,
+    sync::{Mutex, lock},
+};
+
+/// One thing to do to a channel.
+#[derive(Debug)]
+pub struct Publication {
+    /// The channel.
+    pub channel: ChannelName,
+    /// What happens to it.
+    pub change: Change,
+    /// Publishes once, however often it is sent.
+    pub key: Option<IdempotencyKey>,
+    /// The time, in Unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// What happens to a channel.
+#[derive(Debug)]
+pub enum Change {
+    /// It ends.
+    Close(CloseReason),
+    /// It ends, and its events go now.
+    Delete,
+    /// It gets an event, and then perhaps ends, as one.
+    Event(Draft, Option<CloseReason>),
+}
+
+/// What was accepted.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The id of the event, or of the end where there was no event.
+    pub id: EventId,
+    /// Subscribers that the channel has.
+    pub subscribers: u64,
+    /// Whether an idempotency key says that it was published before.
+    pub duplicate: bool,
+    /// The channel, for who keeps publishing on it; none for a duplicate of a removed one.
+    pub channel: Option<Arc<Channel>>,
+}
+
+/// Why a publication was not accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The hub holds as many channels as it may; holds how many.
+    ChannelsFull(usize),
+    /// The channel was closed; the publisher is late.
+    Closed(CloseReason),
+    /// The key was used with other data; the publisher is at fault.
+    KeyReused,
+    /// The hub remembers as many keys as it may; holds how many.
+    KeysFull(usize),
+    /// A delete of a channel that does not exist.
+    NoChannel,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ChannelsFull(max) => write!(f, "the hub holds {max} channels, its limit"),
+            Self::Closed(reason) => {
+                write!(f, "the channel was closed ({}) and takes no more events", reason.as_str())
+            }
+            Self::KeyReused => {
+                f.write_str("the idempotency key was used on this channel with other data")
+            }
+            Self::KeysFull(max) => {
+                write!(f, "the hub remembers {max} idempotency keys, its limit")
+            }
+            Self::NoChannel => f.write_str("the channel does not exist"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Called once, when a publication was placed or refused.
+pub type Completion = Box<dyn FnOnce(Result<Placed, Refusal>) + Send>;
+
+/// Gives events their order and applies them to hubs.
+pub trait Broker: Send + Sync {
+    /// Publishes; `done` is called from here or later from elsewhere.
+    fn publish(&self, publication: Publication, done: Completion);
+}
+
+/// Order in memory, for one node: one short lock.
+#[derive(Debug)]
+pub struct MemoryBroker {
+    hub: Arc<Hub>,
+    /// The next `seq`. Held while a publication is applied, so that one writer applies at a time.
+    next: Mutex<u64>,
+}
+
+impl MemoryBroker {
+    /// A broker for a hub that nothing was published to.
+    pub fn new(hub: Arc<Hub>) -> Self {
+        let next = Mutex::new(hub.watermark() + 1);
+        Self { hub, next }
+    }
+
+    /// Publishes and answers at once.
+    pub fn place(&self, publication: Publication) -> Result<Placed, Refusal> {
+        let mut placed = {
+            let mut next = lock(&self.next);
+            let placed = self.hub.apply(*next, publication)?;
+            *next = self.hub.watermark() + 1;
+            placed
+        };
+        self.hub.announce(&mut placed);
+        Ok(placed)
+    }
+}
+
+impl Broker for MemoryBroker {
+    fn publish(&self, publication: Publication, done: Completion) {
+        done(self.place(publication));
+    }
+}

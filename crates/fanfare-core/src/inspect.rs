@@ -1,0 +1,197 @@
+//! What the hub tells about its channels: history, lists and facts.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use crate::{
+    channel::Channel,
+    control::{CloseReason, GapReason},
+    hub::Hub,
+    limits::{HISTORY_EVENTS_MAX, LIST_CHANNELS_MAX},
+    name::ChannelName,
+    sync::lock,
+};
+
+/// Where a history begins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HistoryFrom {
+    /// After this id, whatever the client sent as one.
+    After(String),
+    /// At the oldest event that is kept.
+    Beginning,
+    /// So many events back.
+    Last(usize),
+}
+
+/// A page of a channel's events.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// The events, oldest first.
+    pub events: Vec<HistoryEvent>,
+    /// The `seq` after which the next page begins.
+    pub next: u64,
+    /// Set if events were lost before the page.
+    pub gap: Option<GapReason>,
+    /// The `seq` after which the page begins.
+    pub after: u64,
+    /// Set if the channel was closed.
+    pub closed: Option<CloseReason>,
+}
+
+/// One event of a history.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HistoryEvent {
+    /// Its place.
+    pub seq: u64,
+    /// Its type, if it has one.
+    pub event_type: Option<String>,
+    /// Its data.
+    pub data: String,
+    /// When it was published, in Unix milliseconds.
+    pub published_at_ms: u64,
+}
+
+/// Facts about a channel.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChannelInfo {
+    /// Its name.
+    pub name: ChannelName,
+    /// Subscriptions that name it.
+    pub subscribers: u64,
+    /// Events in its ring.
+    pub ring_events: usize,
+    /// Bytes in its ring, overhead included.
+    pub ring_bytes: usize,
+    /// The oldest event in its ring.
+    pub first_seq: Option<u64>,
+    /// The newest event it had.
+    pub last_seq: Option<u64>,
+    /// Set if it was closed.
+    pub closed: Option<CloseReason>,
+}
+
+/// How a list of channels is ordered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ChannelSort {
+    /// By name.
+    Name,
+    /// Those with most subscribers first, then by name.
+    Subscribers,
+}
+
+/// Says, while it lives, that a streaming publish is open on a channel.
+#[derive(Debug)]
+pub struct Publishing(Arc<Channel>);
+
+impl Publishing {
+    /// Counts one streaming publish.
+    pub fn on(channel: Arc<Channel>) -> Self {
+        channel.publishing().fetch_add(1, Ordering::Relaxed);
+        Self(channel)
+    }
+
+    /// The channel.
+    pub fn channel(&self) -> &Arc<Channel> {
+        &self.0
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.0.publishing().fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Hub {
+    /// A page of at most `limit` events; none if the channel does not exist.
+    pub fn history(&self, name: &ChannelName, from: &HistoryFrom, limit: usize) -> Option<History> {
+        let channel = self.registry.find(name)?;
+        let limit = limit.min(HISTORY_EVENTS_MAX);
+        let ring = lock(&channel.ring);
+        let dropped = ring.dropped().through;
+        let (after, gap) = match from {
+            HistoryFrom::Beginning => (dropped, None),
+            HistoryFrom::Last(count) => {
+                let skipped = ring.entries().len().saturating_sub(*count);
+                (ring.entries().nth(skipped).map_or(ring.last_event(), |e| e.seq - 1), None)
+            }
+            HistoryFrom::After(text) => match self.resume(text) {
+                None => (dropped, Some(GapReason::Epoch)),
+                Some(seen) if seen < dropped => (dropped, Some(GapReason::Evicted)),
+                Some(seen) => (seen, None),
+            },
+        };
+        let closed = ring.closed().map(|closed| closed.reason);
+        let page: Vec<_> =
+            ring.entries().filter(|entry| entry.seq > after).take(limit).cloned().collect();
+        drop(ring);
+        let next = page.last().map_or(after, |entry| entry.seq);
+        let events = page
+            .into_iter()
+            .map(|entry| HistoryEvent {
+                seq: entry.seq,
+                event_type: entry.frame.event_type().map(str::to_owned),
+                data: entry.frame.data(),
+                published_at_ms: entry.published_at_ms,
+            })
+            .collect();
+        Some(History { events, next, gap, after, closed })
+    }
+
+    /// Facts about one channel; none if it does not exist.
+    pub fn channel(&self, name: &ChannelName) -> Option<ChannelInfo> {
+        self.registry.find(name).map(|channel| info(&channel))
+    }
+
+    /// Facts about at most `limit` channels whose names begin with `prefix`, those after `after`
+    /// (a name and, for [`ChannelSort::Subscribers`], the count it was listed with).
+    #[cfg(not(loom))]
+    pub fn list(
+        &self,
+        prefix: &str,
+        sort: ChannelSort,
+        limit: usize,
+        after: Option<(u64, &str)>,
+    ) -> Vec<ChannelInfo> {
+        let limit = limit.clamp(1, LIST_CHANNELS_MAX);
+        let place = |subscribers: u64| match sort {
+            ChannelSort::Name => Reverse(0),
+            ChannelSort::Subscribers => Reverse(subscribers),
+        };
+        let after = after.map(|(subscribers, name)| (place(subscribers), name));
+        // The `limit` first ones, the last of them on top.
+        let mut first: BinaryHeap<(Reverse<u64>, ChannelName)> = BinaryHeap::new();
+        self.registry.for_each(|channel| {
+            let key = (place(channel.subscribers()), channel.name().as_str());
+            let full = first.len() == limit;
+            if !key.1.starts_with(prefix)
+                || after.is_some_and(|after| key <= after)
+                || (full && first.peek().is_some_and(|last| key >= (last.0, last.1.as_str())))
+            {
+                return;
+            }
+            if full {
+                first.pop();
+            }
+            first.push((key.0, channel.name().clone()));
+        });
+        let names = first.into_sorted_vec();
+        names.iter().filter_map(|(_, name)| self.channel(name)).collect()
+    }
+}
+
+fn info(channel: &Channel) -> ChannelInfo {
+    let ring = lock(&channel.ring);
+    ChannelInfo {
+        name: channel.name().clone(),
+        subscribers: channel.subscribers(),
+        ring_events: ring.entries().len(),
+        ring_bytes: ring.bytes(),
+        first_seq: ring.oldest().map(|entry| entry.seq),
+        last_seq: Some(ring.last_event()).filter(|seq| *seq > 0),
+        closed: ring.closed().map(|closed| closed.reason),
+    }
+}

@@ -1,0 +1,4 @@
+//! The HTTP side.
+
+mod config;
+pub use config::Config;

@@ -1,0 +1,238 @@
+//! A hub as its clients see it: an address, and requests to it over plain HTTP/1.1.
+
+use std::{error::Error, fmt, io};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    Request, Response, StatusCode, Uri,
+    body::{Body, Incoming},
+    client::conn::http1,
+    header::HOST,
+};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::limits::{ANSWER_BYTES_MAX, CONNECT_TIME_MAX};
+
+/// Where a hub is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Hub {
+    /// Host and port as in the URL, for the `Host` header.
+    authority: String,
+    /// What to connect to: a host without brackets.
+    host: String,
+    /// And its port.
+    port: u16,
+    /// What stands before `/channels`, without a slash at its end.
+    path: String,
+}
+
+impl Hub {
+    /// Parses the URL of a hub, such as `http://127.0.0.1:8080`.
+    pub(crate) fn parse(url: &str) -> Result<Self, ClientError> {
+        let wrong = |why| ClientError::Url { url: url.to_owned(), why };
+        let uri: Uri = url.parse().map_err(|_| wrong("it is no URL"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(wrong("https is not supported yet, only http")),
+            _ => return Err(wrong("it begins with http://")),
+        }
+        let (Some(authority), Some(host)) = (uri.authority(), uri.host()) else {
+            return Err(wrong("it has no host"));
+        };
+        if uri.query().is_some() || authority.as_str().contains('@') {
+            return Err(wrong("it has a host, a port, and no more than a path"));
+        }
+        Ok(Self {
+            authority: authority.to_string(),
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: uri.port_u16().unwrap_or(HTTP_PORT),
+            path: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// The start of a request to a path of this hub.
+    pub(crate) fn request(&self, path: &str) -> hyper::http::request::Builder {
+        Request::builder().uri(format!("{}{path}", self.path)).header(HOST, &self.authority)
+    }
+
+    /// Sends a request on a connection of its own and answers the head of the response.
+    pub(crate) async fn send<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, ClientError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let unreachable = |error| ClientError::Connect { hub: self.authority.clone(), error };
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let socket = match timeout(CONNECT_TIME_MAX, connecting).await {
+            Ok(connected) => connected.map_err(unreachable)?,
+            Err(_) => return Err(unreachable(io::ErrorKind::TimedOut.into())),
+        };
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(socket)).await.map_err(ClientError::Http)?;
+        // Its error, if any, also ends the request or the body that is read.
+        tokio::spawn(async move { drop(connection.await) });
+        sender.send_request(request).await.map_err(ClientError::Http)
+    }
+}
+
+/// The path of a channel; a segment keeps nothing that a URL could read otherwise.
+pub(crate) fn channel_path(channel: &str) -> String {
+    let segments: Vec<_> = channel.split('/').map(encode).collect();
+    format!("/channels/{}", segments.join("/"))
+}
+
+/// A text as part of a path or query.
+pub(crate) fn encode(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+/// The whole body of an answer that is no stream, as text.
+pub(crate) async fn text(body: Incoming) -> Result<String, ClientError> {
+    let body = Limited::new(body, ANSWER_BYTES_MAX);
+    let bytes = body.collect().await.map_err(ClientError::Answer)?.to_bytes();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The error that an answer tells, by its problem document if it has one.
+pub(crate) async fn refusal(response: Response<Incoming>) -> ClientError {
+    let status = response.status();
+    let body = text(response.into_body()).await.unwrap_or_default();
+    let problem: Value = body.parse().unwrap_or_default();
+    let member = |name: &str| problem[name].as_str().map(str::to_owned);
+    ClientError::Refused { status, title: member("title"), detail: member("detail") }
+}
+
+/// Why a command did not get from the hub what it asked for.
+#[derive(Debug)]
+pub(crate) enum ClientError {
+    /// The answer broke off or was over [`ANSWER_BYTES_MAX`].
+    Answer(Box<dyn Error + Send + Sync>),
+    /// The hub could not be reached.
+    Connect {
+        /// Its address.
+        hub: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The connection broke, or what came is not HTTP.
+    Http(hyper::Error),
+    /// Standard input could not be read, or is over what an event may have.
+    Input(io::Error),
+    /// What answers is not a hub.
+    NoHub(&'static str),
+    /// Standard output could not be written.
+    Output(io::Error),
+    /// The hub said no, with a problem document if there is a title.
+    Refused {
+        /// The status of its answer.
+        status: StatusCode,
+        /// What kind of problem.
+        title: Option<String>,
+        /// What was wrong and what is allowed.
+        detail: Option<String>,
+    },
+    /// The hub did not answer.
+    Silent,
+    /// The system refused something every process needs.
+    System(io::Error),
+    /// The URL of the hub is wrong; the user is at fault.
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The command line contradicts itself; the user is at fault.
+    Usage(&'static str),
+}
+
+impl ClientError {
+    /// Whether the command was asked wrongly, before any hub was.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::Url { .. } | Self::Usage(_))
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(_) => f.write_str("the answer could not be read"),
+            Self::Connect { hub, .. } => write!(f, "no hub can be reached at {hub}"),
+            Self::Http(_) => f.write_str("the connection failed"),
+            Self::Input(_) => f.write_str("standard input could not be read"),
+            Self::NoHub(why) | Self::Usage(why) => f.write_str(why),
+            Self::Output(_) => f.write_str("standard output could not be written"),
+            Self::Refused { title: Some(title), detail: Some(detail), .. } => {
+                write!(f, "{}: {}", title.escape_debug(), detail.escape_debug())
+            }
+            Self::Refused { title: Some(title), .. } => write!(f, "{}", title.escape_debug()),
+            Self::Refused { status, .. } => write!(f, "the hub answered {status}"),
+            Self::Silent => f.write_str("the hub did not answer"),
+            Self::System(_) => f.write_str("the system refused"),
+            Self::Url { url, why } => write!(f, "--url {}: {why}", url.escape_debug()),
+        }
+    }
+}
+
+impl Error for ClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Answer(error) => Some(&**error),
+            Self::Connect { error, .. }
+            | Self::Input(error)
+            | Self::Output(error)
+            | Self::System(error) => Some(error),
+            Self::Http(error) => Some(error),
+            Self::NoHub(_)
+            | Self::Refused { .. }
+            | Self::Silent
+            | Self::Url { .. }
+            | Self::Usage(_) => None,
+        }
+    }
+}
+
+/// The port of a URL that names none.
+const HTTP_PORT: u16 = 80;
+/// All but the unreserved characters of RFC 3986.
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read() {
+        let hub = Hub::parse("http://[::1]:8080/hub/").unwrap();
+        assert_eq!((hub.authority.as_str(), hub.host.as_str(), hub.port), ("[::1]:8080", "::1", 8080));
+        assert_eq!(hub.request("/channels/a").body(()).unwrap().uri(), "/hub/channels/a");
+        let hub = Hub::parse("http://hub.example").unwrap();
+        assert_eq!((hub.host.as_str(), hub.port, hub.path.as_str()), ("hub.example", 80, ""));
+        for (url, why) in [
+            ("", "it is no URL"),
+            ("127.0.0.1:8080", "it begins with http://"),
+            ("/channels", "it begins with http://"),
+            ("https://hub.example", "https is not supported yet, only http"),
+            ("http://hub.example/?a=b", "it has a host, a port, and no more than a path"),
+            ("http://me@hub.example/", "it has a host, a port, and no more than a path"),
+        ] {
+            let error = Hub::parse(url).unwrap_err().to_string();
+            assert_eq!(error, format!("--url {url}: {why}"));
+        }
+    }
+
+    #[test]
+    fn channels_are_encoded_by_segment() {
+        assert_eq!(channel_path("orders/42"), "/channels/orders/42");
+        assert_eq!(channel_path("größe/a b?#%"), "/channels/gr%C3%B6%C3%9Fe/a%20b%3F%23%25");
+        assert_eq!(encode("orders/*"), "orders%2F%2A");
+    }
+}

@@ -1,0 +1,185 @@
+//! The command line: which commands there are and what they take. The flags of the settings
+//! come from their table.
+
+use std::env;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
+
+use crate::{
+    client::{
+        hub::{ClientError, Hub},
+        publish::{Format, Input, Publish},
+        subscribe::Subscribe,
+    },
+    settings,
+};
+
+/// The whole command line.
+pub(crate) fn command() -> Command {
+    let serve = Command::new("serve").about("Run a hub (what no command means, too)");
+    let check = Command::new("check").about("Say whether the configuration is fine");
+    let table = Command::new(SETTINGS_TABLE).about("Print the settings as Markdown").hide(true);
+    Command::new("fanfare")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A broadcast hub for Server-Sent Events")
+        .after_help(AFTER_HELP)
+        .args(settings::arguments())
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand(serve.args(settings::arguments()).after_help(AFTER_HELP))
+        .subcommand(publish())
+        .subcommand(subscribe())
+        .subcommand(check.args(settings::arguments()).after_help(AFTER_HELP))
+        .subcommand(table)
+}
+
+fn publish() -> Command {
+    let stream = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .action(ArgAction::SetTrue)
+            .help(help)
+            .conflicts_with_all(["event", if name == "sse" { "ndjson" } else { "sse" }])
+    };
+    Command::new("publish")
+        .about("Publish to a channel; prints the id of the (last) event")
+        .arg(Arg::new("channel").value_name("CHANNEL").required(true))
+        .arg(Arg::new("data").value_name("DATA").help("The event's data; `-` or none: from stdin"))
+        .arg(url())
+        .arg(Arg::new("event").long("event").value_name("TYPE").help("The type of the event"))
+        .arg(
+            Arg::new("close")
+                .long("close")
+                .value_name("REASON")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("done")
+                .value_parser(PossibleValuesParser::new(["done", "error", "cancelled"]))
+                .help("Close the channel afterwards; without DATA only close it"),
+        )
+        .arg(stream("ndjson", "Stream stdin as many events, a line of JSON each"))
+        .arg(stream("sse", "Stream stdin as many events, in the format of Server-Sent Events"))
+}
+
+fn subscribe() -> Command {
+    let option = |name: &'static str| Arg::new(name).long(name);
+    Command::new("subscribe")
+        .about("Print the events of channels as they come; resumes by itself")
+        .arg(
+            Arg::new("channel")
+                .value_name("CHANNEL")
+                .required(true)
+                .num_args(1..)
+                .help("A channel, or a pattern such as orders/* or orders/**"),
+        )
+        .arg(url())
+        .arg(option("from").value_name("POSITION").help("Begin at `now`, `start` or after an id"))
+        .arg(option("last").value_name("N").help("Begin N events back"))
+        .arg(option("json").action(ArgAction::SetTrue).help("Print id, type and data as JSON"))
+}
+
+fn url() -> Arg {
+    let help = format!("The hub [default: {URL_DEFAULT}; env: {URL_VARIABLE}]");
+    Arg::new("url").long("url").value_name("URL").help(help)
+}
+
+/// What `fanfare publish` was told.
+pub(crate) fn to_publish(flags: &ArgMatches) -> Result<Publish, ClientError> {
+    let close = text(flags, "close");
+    let data = text(flags, "data").filter(|data| data != "-");
+    let has_dash = flags.contains_id("data") && data.is_none();
+    let format = match (flags.get_flag("ndjson"), flags.get_flag("sse")) {
+        (true, _) => Some(Format::Ndjson),
+        (_, true) => Some(Format::Sse),
+        _ => None,
+    };
+    let input = match (format, data) {
+        (Some(_), Some(_)) => return Err(ClientError::Usage("--ndjson and --sse read stdin, not DATA")),
+        (Some(format), None) => Input::Stream(format),
+        (None, Some(data)) => Input::Data(data),
+        (None, None) if close.is_some() && !has_dash => Input::Nothing,
+        (None, None) => Input::OneFromStdin,
+    };
+    let channel = text(flags, "channel").unwrap_or_default();
+    Ok(Publish { hub: hub(flags)?, channel, event: text(flags, "event"), close, input })
+}
+
+/// What `fanfare subscribe` was told.
+pub(crate) fn to_subscribe(flags: &ArgMatches) -> Result<Subscribe, ClientError> {
+    let channels = flags.get_many::<String>("channel").unwrap_or_default();
+    Ok(Subscribe {
+        hub: hub(flags)?,
+        channels: channels.cloned().collect(),
+        from: text(flags, "from"),
+        last: text(flags, "last"),
+        json: flags.get_flag("json"),
+    })
+}
+
+fn hub(flags: &ArgMatches) -> Result<Hub, ClientError> {
+    let url = text(flags, "url").or_else(|| env::var(URL_VARIABLE).ok());
+    Hub::parse(url.as_deref().unwrap_or(URL_DEFAULT))
+}
+
+fn text(flags: &ArgMatches, name: &str) -> Option<String> {
+    flags.get_one::<String>(name).cloned()
+}
+
+/// The command that prints the README's table.
+pub(crate) const SETTINGS_TABLE: &str = "settings-table";
+const URL_DEFAULT: &str = "http://127.0.0.1:8080";
+const URL_VARIABLE: &str = "FANFARE_URL";
+const AFTER_HELP: &str = "\
+Each setting is also a variable, such as FANFARE_RING_AGE, and a key of the TOML file that --config
+or FANFARE_CONFIG names, such as ring_age. A flag wins over a variable, that over the file. In the
+file, channels that match a pattern may keep more or less than others:
+
+  [[channels]]
+  pattern = \"orders/**\"
+  ring_events = 10_000
+  ring_age = \"1d\"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &[&str]) -> ArgMatches {
+        let line = ["fanfare"].iter().chain(line);
+        command().try_get_matches_from(line).unwrap()
+    }
+
+    fn input(line: &[&str]) -> Input {
+        let matches = parse(&[&["publish", "news"], line].concat());
+        to_publish(matches.subcommand().unwrap().1).unwrap().input
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_published_comes_from_where_it_was_said() {
+        assert_eq!(input(&["hello"]), Input::Data("hello".into()));
+        assert_eq!(input(&["hello", "--close"]), Input::Data("hello".into()));
+        assert_eq!(input(&[]), Input::OneFromStdin);
+        assert_eq!(input(&["-", "--close"]), Input::OneFromStdin);
+        assert_eq!(input(&["--close=error"]), Input::Nothing);
+        assert_eq!(input(&["--ndjson"]), Input::Stream(Format::Ndjson));
+        assert_eq!(input(&["-", "--sse"]), Input::Stream(Format::Sse));
+    }
+
+    #[test]
+    fn data_and_a_stream_contradict() {
+        let matches = parse(&["publish", "news", "hello", "--ndjson"]);
+        let error = to_publish(matches.subcommand().unwrap().1).unwrap_err();
+        assert!(matches!(error, ClientError::Usage(_)), "{error}");
+    }
+
+    #[test]
+    fn no_command_takes_the_settings_of_serve() {
+        let matches = parse(&["--workers", "2"]);
+        assert!(matches.subcommand().is_none() && matches.contains_id("workers"));
+        assert!(command().try_get_matches_from(["fanfare", "--workers", "2", "check"]).is_err());
+    }
+}

@@ -1,0 +1,32 @@
+//! Bounds of the binary, each with its reason; those of the hub are settings.
+
+use std::time::Duration;
+
+/// `[[channels]]` tables of a file: each new channel is compared with all of them.
+pub(crate) const CHANNEL_TABLES_MAX: usize = 1_000;
+
+/// How long the client commands wait for a connection.
+pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long they wait for the head of an answer after the request is sent.
+pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// Bytes of an answer that is no stream.
+pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of standard input that are read as one event: as many as a hub can be set to take.
+pub(crate) const INPUT_EVENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of standard input that are sent as one piece of a stream.
+pub(crate) const INPUT_PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one received event. Data of nothing but line ends grows sevenfold on the wire.
+pub(crate) const STREAM_EVENT_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// How long a stream may be silent until it counts as cut: heartbeats are at most 60 s apart.
+pub(crate) const SILENCE_TIME_MAX: Duration = Duration::from_secs(150);
+/// Milliseconds until a subscriber comes back, if the hub never said: what browsers take.
+pub(crate) const RETRY_MS: u64 = 3_000;
+/// The most of it: the hub never says more, and more would be a mistake of someone.
+pub(crate) const RETRY_MS_MAX: u64 = 86_400_000;
+/// Until how many milliseconds the wait doubles while the hub cannot be reached.
+pub(crate) const RETRY_BACKOFF_MS_MAX: u64 = 30_000;
+
+const _: () = assert!(RETRY_MS <= RETRY_BACKOFF_MS_MAX && RETRY_BACKOFF_MS_MAX <= RETRY_MS_MAX);
+const _: () = assert!(7 * INPUT_EVENT_BYTES_MAX <= STREAM_EVENT_BYTES_MAX as u64);

@@ -1,0 +1,202 @@
+//! `fanfare serve` and `fanfare check`: from settings to a running hub, and to its end.
+
+use std::{
+    env,
+    error::Error,
+    fmt, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    process,
+};
+
+use clap::ArgMatches;
+use fanfare_server::{Config, Server, StartError};
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    settings::{self, machine::Machine, problem::Wrong},
+    terminal,
+};
+
+/// Runs a hub until it has drained.
+pub(crate) fn serve(flags: &ArgMatches) -> Result<(), ServeError> {
+    let machine = Machine::probe();
+    let config = within(configure(flags, &machine)?, &machine);
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build();
+    let done = runtime.map_err(ServeError::System)?.block_on(Box::pin(run(config, &machine)));
+    done
+}
+
+/// Says whether the configuration is fine.
+pub(crate) fn check(flags: &ArgMatches) -> Result<(), ServeError> {
+    configure(flags, &Machine::probe())?;
+    terminal::out("the configuration is fine\n").map_err(ServeError::System)
+}
+
+/// Everything that can be wrong before a port is opened.
+fn configure(flags: &ArgMatches, machine: &Machine) -> Result<Config, ServeError> {
+    let variables: Vec<_> = env::vars_os().collect();
+    let config = settings::load(flags, &variables, machine).map_err(ServeError::Settings)?;
+    config.check().map_err(ServeError::Check)?;
+    Ok(config)
+}
+
+/// No more connections than there are files for: the machine's limit is not the user's mistake.
+fn within(mut config: Config, machine: &Machine) -> Config {
+    let connections_max = usize::try_from(machine.connections_max()).unwrap_or(usize::MAX).max(1);
+    if connections_max < config.connections_max {
+        terminal::say(&format!(
+            "{} connections are set and only {connections_max} are possible, because {} files may \
+             be open; raise the limit of open files (ulimit -n, LimitNOFILE=)",
+            config.connections_max, machine.open_files_max,
+        ));
+        config.connections_max = connections_max;
+    }
+    config
+}
+
+async fn run(config: Config, machine: &Machine) -> Result<(), ServeError> {
+    let signals = Signals::new().map_err(ServeError::System)?;
+    let connections_max = config.connections_max;
+    let server = Box::pin(Server::bind(config)).await.map_err(ServeError::Start)?;
+    let urls = announcement(server.public_addr(), server.admin_addr());
+    let open_files_max = machine.open_files_max;
+    // A hub whose output nobody reads is still a hub.
+    drop(terminal::out(&format!(
+        "{urls}\n{connections_max} connections at most ({open_files_max} open files)\n"
+    )));
+
+    let drain = CancellationToken::new();
+    tokio::spawn(drain_on_signal(signals, drain.clone()));
+    let drained = Box::pin(server.run(drain)).await;
+    let all = if drained.in_time { "all in time" } else { "not all in time" };
+    terminal::say(&format!("drained: {} subscribers, {all}", drained.subscribers_sent_away));
+    Ok(())
+}
+
+/// The first signal begins the drain, the second one exits now, as if it had not been caught.
+async fn drain_on_signal(mut signals: Signals, drain: CancellationToken) {
+    signals.next().await;
+    terminal::say("draining; a second signal exits now");
+    drain.cancel();
+    let signal = signals.next().await;
+    process::exit(SIGNAL_EXIT_CODE + signal.as_raw_value());
+}
+
+/// The signals that ask a process to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> SignalKind {
+        tokio::select! {
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
+            _ = self.terminate.recv() => SignalKind::terminate(),
+        }
+    }
+}
+
+/// What a start prints: where the hub is, and two commands to try it.
+fn announcement(public: SocketAddr, admin: SocketAddr) -> String {
+    let mut near = public;
+    if public.ip().is_unspecified() {
+        near.set_ip(match public {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!(
+        "fanfare {VERSION}\n  \
+         hub      http://{public}\n  \
+         admin    http://{admin}\n\
+         try\n  \
+         curl -N http://{near}/channels/news\n  \
+         curl -d hello http://{near}/channels/news\n"
+    )
+}
+
+/// Why there is no hub.
+#[derive(Debug)]
+pub(crate) enum ServeError {
+    /// The settings contradict each other or are not safe; the user is at fault.
+    Check(StartError),
+    /// A setting is wrong; the user is at fault.
+    Settings(Wrong),
+    /// The hub could not start, for example because its port is in use.
+    Start(StartError),
+    /// The system refused something every process needs.
+    System(io::Error),
+}
+
+impl ServeError {
+    /// Whether the user can mend it in the settings.
+    pub(crate) fn is_usage(&self) -> bool {
+        matches!(self, Self::Check(_) | Self::Settings(_))
+    }
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Check(error) => error.fmt(f),
+            Self::Settings(wrong) => wrong.fmt(f),
+            Self::Start(_) => f.write_str("the hub did not start"),
+            Self::System(_) => f.write_str("the system refused"),
+        }
+    }
+}
+
+impl Error for ServeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Check(error) => error.source(),
+            Self::Settings(wrong) => wrong.source(),
+            Self::Start(error) => Some(error),
+            Self::System(error) => Some(error),
+        }
+    }
+}
+
+/// What a shell adds to the number of the signal that ended a process.
+const SIGNAL_EXIT_CODE: i32 = 128;
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_announcement_can_be_copied() {
+        let text = announcement("0.0.0.0:80".parse().unwrap(), "[::1]:81".parse().unwrap());
+        let lines: Vec<_> = text.lines().skip(1).collect();
+        let expected = [
+            "  hub      http://0.0.0.0:80",
+            "  admin    http://[::1]:81",
+            "try",
+            "  curl -N http://127.0.0.1:80/channels/news",
+            "  curl -d hello http://127.0.0.1:80/channels/news",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn connections_are_bounded_by_open_files() {
+        let machine = Machine { cores: 1, memory_bytes: 1 << 30, open_files_max: 1_024 };
+        let flags = clap::Command::new("fanfare").args(settings::arguments());
+        let flags = flags.get_matches_from(["fanfare", "--connections-max", "10_000"]);
+        let config = settings::load(&flags, &[], &machine).unwrap();
+        assert_eq!(within(config, &machine).connections_max, 768);
+    }
+}

@@ -1,0 +1,297 @@
+//! From strings to a [`Config`]: the layers are laid over each other in the order of their
+//! precedence, and everything that is wrong in any of them is told at once, with its place.
+
+pub(crate) mod layers;
+pub(crate) mod machine;
+pub(crate) mod problem;
+pub(crate) mod table;
+
+mod draft;
+mod file;
+mod names;
+mod unit;
+
+use std::{ffi::OsString, fs};
+
+use clap::{Arg, ArgMatches};
+use fanfare_server::Config;
+
+use self::{
+    draft::Draft,
+    file::File,
+    machine::Machine,
+    problem::{Place, Problem, Wrong},
+    table::TABLE,
+};
+
+/// The flags of the commands that take settings: the file's, and one for each row of the table.
+pub(crate) fn arguments() -> Vec<Arg> {
+    let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE").help(CONFIG_HELP);
+    [config].into_iter().chain(layers::arguments()).collect()
+}
+
+/// Reads all settings. `flags` was parsed with [`arguments`], `variables` is the environment.
+pub(crate) fn load(
+    flags: &ArgMatches,
+    variables: &[(OsString, OsString)],
+    machine: &Machine,
+) -> Result<Config, Wrong> {
+    let Some((place, path)) = file_path(flags, variables)? else {
+        return resolve(flags, variables, None, machine);
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) => resolve(flags, variables, Some((&path, &text)), machine),
+        Err(error) => {
+            let what = format!("the file {path} cannot be read: {error}");
+            Err(Wrong { problems: vec![Problem::new(place, what)] })
+        }
+    }
+}
+
+/// The file that was named, and where.
+fn file_path(
+    flags: &ArgMatches,
+    variables: &[(OsString, OsString)],
+) -> Result<Option<(Place, String)>, Wrong> {
+    if let Some(path) = flags.get_one::<String>(CONFIG) {
+        return Ok(Some((Place::Flag("--config"), path.clone())));
+    }
+    let Some((_, path)) = variables.iter().find(|(name, _)| name == CONFIG_VARIABLE) else {
+        return Ok(None);
+    };
+    let place = Place::Variable(CONFIG_VARIABLE.to_owned());
+    match path.to_str() {
+        Some(path) => Ok(Some((place, path.to_owned()))),
+        None => Err(Wrong { problems: vec![Problem::new(place, "is not UTF-8")] }),
+    }
+}
+
+/// Lays the layers over each other. `file` is a path, for places, and a text.
+fn resolve(
+    flags: &ArgMatches,
+    variables: &[(OsString, OsString)],
+    file: Option<(&str, &str)>,
+    machine: &Machine,
+) -> Result<Config, Wrong> {
+    let mut problems = Vec::new();
+    let file = file.map_or_else(File::default, |(path, text)| {
+        file::parse(path, text, &mut problems)
+    });
+    let from_variables = layers::variables(variables, &mut problems);
+    let mut draft = Draft::new();
+    for layer in [layers::defaults(machine), file.given, from_variables, layers::flags(flags)] {
+        draft.lay(layer, &mut problems);
+    }
+    draft.lay_channels(file.channels, &mut problems);
+    draft.finish(problems)
+}
+
+/// The table of settings as Markdown: the README holds exactly this.
+pub(crate) fn markdown() -> String {
+    let mut text = format!(
+        "| flag | variable | key | default | allowed | what it is |\n|---|---|---|---|---|---|\n\
+         | `--{CONFIG}` | `{CONFIG_VARIABLE}` | | none | a path | {CONFIG_HELP} |\n"
+    );
+    for row in TABLE {
+        let table::Row { flag, variable, key, help, .. } = row;
+        let (default, allowed) = (row.default_words(), row.allowed());
+        text.push_str(&format!(
+            "| `{flag}` | `{variable}` | `{key}` | {default} | {allowed} | {help} |\n"
+        ));
+    }
+    text
+}
+
+const CONFIG: &str = "config";
+const CONFIG_VARIABLE: &str = "FANFARE_CONFIG";
+const CONFIG_HELP: &str = "A TOML file with settings by key; flags and variables win over it";
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use clap::Command;
+    use fanfare_core::Retention;
+
+    use super::*;
+
+    const MACHINE: Machine =
+        Machine { cores: 4, memory_bytes: 8 << 30, open_files_max: 20_000 };
+
+    fn read(flags: &[&str], variables: &[(&str, &str)], text: &str) -> Result<Config, Wrong> {
+        let command = Command::new("fanfare").no_binary_name(true).args(arguments());
+        let flags = command.try_get_matches_from(flags).unwrap();
+        let variables: Vec<_> =
+            variables.iter().map(|(name, text)| (name.into(), text.into())).collect();
+        resolve(&flags, &variables, Some(("f.toml", text)), &MACHINE)
+    }
+
+    fn wrong(flags: &[&str], variables: &[(&str, &str)], text: &str) -> String {
+        read(flags, variables, text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_design() {
+        let config = read(&[], &[], "").unwrap();
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert_eq!(config.listen, address("127.0.0.1:8080"));
+        assert_eq!(config.admin_listen, address("127.0.0.1:8081"));
+        assert_eq!((config.allowed_hosts.len(), config.cors_origins.len()), (0, 0));
+        assert_eq!((config.insecure_open, config.insecure_open_admin), (false, false));
+        assert_eq!((config.workers, config.connections_max), (4, 19_744));
+        assert_eq!(config.listen_backlog, 4_096);
+        assert_eq!((config.channels_max, config.tombstones_max), (1_000_000, 1_000_000));
+        assert_eq!((config.journal_events_max, config.rings_bytes_max), (1_048_576, 2 << 30));
+        assert_eq!((config.idempotency_keys_max, config.event_data_bytes_max), (100_000, 262_144));
+        assert_eq!(config.retention, Retention::default());
+        assert!(config.channels.is_empty());
+        assert_eq!((config.heartbeat_interval_ms, config.write_stall_ms_max), (15_000, 30_000));
+        assert_eq!((config.socket_unsent_bytes_max, config.drain_period_ms), (131_072, 20_000));
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
+        let (flag, variable) = (["--workers", "1"], [("FANFARE_WORKERS", "2")]);
+        let workers = |result: Result<Config, Wrong>| result.unwrap().workers;
+        assert_eq!(workers(read(&flag, &variable, "workers = 3")), 1);
+        assert_eq!(workers(read(&[], &variable, "workers = 3")), 2);
+        assert_eq!(workers(read(&[], &[], "workers = 3")), 3);
+        assert_eq!(workers(read(&[], &[], "")), 4);
+    }
+
+    #[test]
+    fn names_come_repeated_with_commas_or_as_an_array() {
+        let expected = ["a.example", "b.example"];
+        let flags = ["--allowed-host", "a.example", "--allowed-host", "b.example"];
+        for config in [
+            read(&flags, &[], ""),
+            read(&["--allowed-host", "a.example,b.example"], &[], ""),
+            read(&[], &[("FANFARE_ALLOWED_HOSTS", "a.example, b.example")], ""),
+            read(&[], &[], "allowed_hosts = [\"a.example\", \"b.example\"]"),
+        ] {
+            assert_eq!(config.unwrap().allowed_hosts, expected);
+        }
+        let none = read(&[], &[("FANFARE_ALLOWED_HOSTS", "")], "allowed_hosts = [\"a\"]").unwrap();
+        assert!(none.allowed_hosts.is_empty());
+    }
+
+    #[test]
+    fn a_switch_is_on_when_it_is_named() {
+        assert!(read(&["--insecure-open"], &[], "").unwrap().insecure_open);
+        assert!(!read(&["--insecure-open=false"], &[], "").unwrap().insecure_open);
+        assert!(read(&[], &[("FANFARE_INSECURE_OPEN", "true")], "").unwrap().insecure_open);
+        assert!(read(&[], &[], "insecure_open_admin = true").unwrap().insecure_open_admin);
+    }
+
+    #[test]
+    fn channels_keep_what_their_pattern_says() {
+        let text = "[[channels]]\npattern = \"orders/**\"\nring_events = 10_000\n\
+                    [[channels]]\npattern = \"prices/*\"\nring_age = \"5m\"\n";
+        let config = read(&["--ring-age", "2h"], &[], text).unwrap();
+        let [(orders, of_orders), (prices, of_prices)] = &config.channels[..] else { panic!() };
+        assert_eq!((orders.as_str(), prices.as_str()), ("orders/**", "prices/*"));
+        assert_eq!((of_orders.ring_events_max, of_orders.ring_age_ms), (10_000, 7_200_000));
+        assert_eq!((of_prices.ring_events_max, of_prices.ring_age_ms), (1_024, 300_000));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place_and_what_is_allowed() {
+        for (found, expected) in [
+            (
+                wrong(&["--listen", "localhost:8080"], &[], ""),
+                "--listen: `localhost:8080` is not an address; \
+                 allowed: IP:PORT, such as 127.0.0.1:8080 or [::1]:8080",
+            ),
+            (
+                wrong(&[], &[("FANFARE_WORKERS", "64")], ""),
+                "FANFARE_WORKERS: 64 is too much; allowed: 1 to 63",
+            ),
+            (
+                wrong(&[], &[], "\nclosed_retention = \"1m\""),
+                "f.toml:2: closed_retention: 1m is too little; allowed: 2m to 1year",
+            ),
+            (
+                wrong(&["--heartbeat-interval", "15"], &[], ""),
+                "--heartbeat-interval: `15` is not a duration such as 500ms, 15s or 1h; \
+                 allowed: 1s to 1m",
+            ),
+            (
+                wrong(&["--allowed-host", "a:80"], &[], ""),
+                "--allowed-host: `a:80` is not a host name without port; \
+                 allowed: host names without port, or *",
+            ),
+            (
+                wrong(&[], &[("FANFARE_INSECURE_OPEN", "yes")], ""),
+                "FANFARE_INSECURE_OPEN: `yes` is not true or false; allowed: true or false",
+            ),
+            (
+                wrong(&[], &[], "[[channels]]\npattern = \"a\"\nring_events = 0"),
+                "f.toml:3: channels.ring_events: 0 is too little; allowed: 1 to 16_777_216",
+            ),
+        ] {
+            assert_eq!(found, expected);
+        }
+        let pattern = wrong(&[], &[], "[[channels]]\npattern = \"a/**/b\"");
+        assert!(pattern.starts_with("f.toml:2: channels.pattern: "), "{pattern}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_although_a_higher_layer_has_a_right_one() {
+        let found = wrong(&["--workers", "1"], &[("FANFARE_WORKERS", "x")], "workers = 99");
+        let expected = "f.toml:1: workers: 99 is too much; allowed: 1 to 63\n\
+                        FANFARE_WORKERS: `x` is not a whole number; allowed: 1 to 63";
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn two_that_contradict_are_named_with_both_places() {
+        for (found, expected) in [
+            (
+                wrong(&["--listen", "0.0.0.0:80"], &[], "admin_listen = \"127.0.0.1:80\""),
+                "f.toml:1: admin_listen: 127.0.0.1:80 is taken already, by --listen",
+            ),
+            (
+                wrong(&["--ring-bytes", "64KiB"], &[], ""),
+                "--ring-bytes: 64KiB is less than 256KiB, \
+                 the default of --event-data-bytes-max: a ring holds at least one event",
+            ),
+            (
+                wrong(&["--ring-bytes", "8MiB"], &[], "rings_bytes_max = \"4MiB\""),
+                "f.toml:1: rings_bytes_max: 4MiB is less than 8MiB, \
+                 --ring-bytes: all rings hold at least one ring",
+            ),
+            (
+                wrong(&[], &[], "[[channels]]\npattern = \"a\"\nring_bytes = \"4KiB\""),
+                "f.toml:3: channels.ring_bytes: 4KiB is less than 256KiB, \
+                 the default of --event-data-bytes-max: a ring holds at least one event",
+            ),
+            (
+                wrong(&[], &[], "[[channels]]\npattern = \"a\"\n[[channels]]\npattern = \"a\""),
+                "f.toml:4: channels.pattern: the first match counts, \
+                 and the same pattern is at f.toml:2: channels.pattern",
+            ),
+        ] {
+            assert_eq!(found, expected);
+        }
+        assert!(read(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], &[], "").is_ok());
+        assert!(read(&["--listen", "[::1]:80", "--admin-listen", "127.0.0.1:80"], &[], "").is_ok());
+    }
+
+    #[test]
+    fn small_machines_have_valid_defaults() {
+        let flags = Command::new("fanfare").no_binary_name(true).args(arguments());
+        let flags = flags.try_get_matches_from([""; 0]).unwrap();
+        let tiny = Machine { cores: 1, memory_bytes: 0, open_files_max: 64 };
+        let huge = Machine { cores: 512, memory_bytes: u64::MAX, open_files_max: u64::MAX };
+        for machine in [tiny, huge] {
+            assert!(resolve(&flags, &[], None, &machine).is_ok(), "{machine:?}");
+        }
+    }
+
+    #[test]
+    fn the_markdown_has_every_flag() {
+        let markdown = markdown();
+        assert!(TABLE.iter().all(|row| markdown.contains(&format!("| `{}` |", row.flag))));
+        assert_eq!(markdown.lines().count(), TABLE.len() + 3);
+    }
+}

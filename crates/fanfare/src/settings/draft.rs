@@ -1,0 +1,220 @@
+//! A configuration over which the layers are laid, and what contradicts in it at the end.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use fanfare_core::{Pattern, Retention};
+use fanfare_server::Config;
+
+use super::{
+    file::ChannelTable,
+    layers::Given,
+    problem::{Place, Problem, Wrong},
+    table::{Row, Set, Value},
+    unit::Unit,
+};
+
+/// A configuration in the making.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    /// What holds so far.
+    config: Config,
+    /// Where the value of each key comes from.
+    places: BTreeMap<&'static str, Place>,
+    /// Where the sizes of rings of `[[channels]]` come from.
+    ring_places: Vec<(Place, usize)>,
+}
+
+impl Draft {
+    /// Nothing yet: the layer of defaults has a value for every setting.
+    pub(crate) fn new() -> Self {
+        Self { config: blank(), places: BTreeMap::new(), ring_places: Vec::new() }
+    }
+
+    /// Lays a layer over those before it.
+    pub(crate) fn lay(&mut self, layer: Vec<Given>, problems: &mut Vec<Problem>) {
+        for Given { row, place, texts } in layer {
+            match apply(row, &texts, &mut self.config) {
+                Ok(()) => drop(self.places.insert(row.key, place)),
+                Err(what) => problems.push(Problem::new(place, what)),
+            }
+        }
+    }
+
+    /// Lays what channels keep by pattern. What a table does not say is as for all channels, so
+    /// this comes after all layers.
+    pub(crate) fn lay_channels(
+        &mut self,
+        tables: Vec<ChannelTable>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let mut seen: BTreeMap<String, Place> = BTreeMap::new();
+        for ChannelTable { place, pattern: text, given } in tables {
+            let retention = self.retention(given, problems);
+            match (Pattern::parse(&text), seen.get(&text)) {
+                (Err(error), _) => problems.push(Problem::new(place, error.to_string())),
+                (Ok(_), Some(first)) => {
+                    let what = format!("the first match counts, and the same pattern is at {first}");
+                    problems.push(Problem::new(place, what));
+                }
+                (Ok(pattern), None) => {
+                    seen.insert(text, place);
+                    self.config.channels.push((pattern, retention));
+                }
+            }
+        }
+    }
+
+    /// The configuration, or everything that is wrong.
+    pub(crate) fn finish(self, mut problems: Vec<Problem>) -> Result<Config, Wrong> {
+        if problems.is_empty() {
+            self.contradictions(&mut problems);
+        }
+        if problems.is_empty() { Ok(self.config) } else { Err(Wrong { problems }) }
+    }
+
+    fn retention(&mut self, given: Vec<Given>, problems: &mut Vec<Problem>) -> Retention {
+        let mut retention = self.config.retention;
+        for Given { row, place, texts } in given {
+            match apply_to_channels(row, &texts, &mut retention) {
+                Ok(()) if row.key == "ring_bytes" => {
+                    self.ring_places.push((place, retention.ring_bytes_max));
+                }
+                Ok(()) => {}
+                Err(what) => problems.push(Problem::new(place, what)),
+            }
+        }
+        retention
+    }
+
+    /// Pairs of values that are fine alone and cannot hold together.
+    fn contradictions(&self, problems: &mut Vec<Problem>) {
+        let Config { listen, admin_listen, event_data_bytes_max, rings_bytes_max, .. } =
+            self.config;
+        if overlap(listen, admin_listen) {
+            let what = format!("{admin_listen} is taken already, by {}", self.place("listen"));
+            problems.push(Problem::new(self.place("admin_listen"), what));
+        }
+        let mut at_least = |small: (Place, usize), large: (Place, usize), why| {
+            if small.1 < large.1 {
+                let show = |bytes: usize| Unit::Bytes.show(bytes as u64);
+                let (has, needs) = (show(small.1), show(large.1));
+                let what = format!("{has} is less than {needs}, {}: {why}", large.0);
+                problems.push(Problem::new(small.0, what));
+            }
+        };
+        let ring = (self.place("ring_bytes"), self.config.retention.ring_bytes_max);
+        for ring in [&ring].into_iter().chain(&self.ring_places) {
+            let event = (self.place("event_data_bytes_max"), event_data_bytes_max);
+            at_least(ring.clone(), event, "a ring holds at least one event");
+            let rings = (self.place("rings_bytes_max"), rings_bytes_max);
+            at_least(rings, ring.clone(), "all rings hold at least one ring");
+        }
+    }
+
+    /// Where the value of a key comes from.
+    fn place(&self, key: &'static str) -> Place {
+        self.places.get(key).cloned().unwrap_or(Place::Default(key))
+    }
+}
+
+/// Reads a setting's texts and keeps the value, or says what is wrong and what is allowed.
+fn apply(row: &Row, texts: &[String], config: &mut Config) -> Result<(), String> {
+    match &row.value {
+        Value::Address(set) => {
+            let text = one(texts)?;
+            let address = text.parse().map_err(|_| not(row, text, "an address"))?;
+            set(config, address);
+        }
+        Value::Names { parse, set, .. } => {
+            let names = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
+            let names: Result<_, _> = names.filter(|name| !name.is_empty()).map(parse).collect();
+            set(config, names.map_err(|what| allowed(row, &what))?);
+        }
+        Value::Number { set: Set::Channel(set), .. } => {
+            set(&mut config.retention, number(row, texts)?);
+        }
+        Value::Number { set: Set::Hub(set), .. } => set(config, number(row, texts)?),
+        Value::Switch(set) => {
+            let text = one(texts)?;
+            set(config, text.parse().map_err(|_| not(row, text, "true or false"))?);
+        }
+    }
+    Ok(())
+}
+
+/// The same for a setting of a `[[channels]]` table.
+fn apply_to_channels(row: &Row, texts: &[String], kept: &mut Retention) -> Result<(), String> {
+    match &row.value {
+        Value::Number { set: Set::Channel(set), .. } => set(kept, number(row, texts)?),
+        _ => return Err("is not a setting of channels".to_owned()),
+    }
+    Ok(())
+}
+
+fn number(row: &Row, texts: &[String]) -> Result<u64, String> {
+    let Value::Number { unit, range, .. } = &row.value else {
+        return Err("is not a number".to_owned());
+    };
+    let number = unit.parse(one(texts)?).map_err(|what| allowed(row, &what))?;
+    let shown = unit.show(number);
+    if number < *range.start() {
+        return Err(allowed(row, &format!("{shown} is too little")));
+    }
+    if *range.end() < number {
+        return Err(allowed(row, &format!("{shown} is too much")));
+    }
+    Ok(number)
+}
+
+fn one(texts: &[String]) -> Result<&str, String> {
+    match texts {
+        [text] => Ok(text),
+        _ => Err(format!("is given {} times", texts.len())),
+    }
+}
+
+fn not(row: &Row, text: &str, what: &str) -> String {
+    allowed(row, &format!("`{}` is not {what}", text.escape_debug()))
+}
+
+fn allowed(row: &Row, what: &str) -> String {
+    format!("{what}; allowed: {}", row.allowed())
+}
+
+/// Whether one listener would take the other's address. Port 0 is a new port each time.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let meets = a.ip() == b.ip()
+        || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() == b.port() && a.port() != 0 && meets
+}
+
+/// The configuration before the layer of defaults.
+fn blank() -> Config {
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Config {
+        listen: nowhere,
+        admin_listen: nowhere,
+        allowed_hosts: Vec::new(),
+        insecure_open: false,
+        insecure_open_admin: false,
+        cors_origins: Vec::new(),
+        workers: 0,
+        connections_max: 0,
+        listen_backlog: 0,
+        channels_max: 0,
+        tombstones_max: 0,
+        journal_events_max: 0,
+        rings_bytes_max: 0,
+        idempotency_keys_max: 0,
+        event_data_bytes_max: 0,
+        retention: Retention::default(),
+        channels: Vec::new(),
+        heartbeat_interval_ms: 0,
+        write_stall_ms_max: 0,
+        socket_unsent_bytes_max: 0,
+        drain_period_ms: 0,
+    }
+}

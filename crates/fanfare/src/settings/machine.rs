@@ -1,0 +1,94 @@
+//! What the machine gives: cores, memory, open files. Defaults are made from it.
+
+use std::{fs, path::Path, thread};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What the machine gives this process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    /// Cores that it may use.
+    pub(crate) cores: u64,
+    /// Bytes of memory that it may use: the machine's, or its control group's if that is less.
+    pub(crate) memory_bytes: u64,
+    /// Files that it may hold open.
+    pub(crate) open_files_max: u64,
+}
+
+impl Machine {
+    /// Finds out, and raises the limit of open files as far as it goes.
+    pub(crate) fn probe() -> Self {
+        Self {
+            cores: thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
+            memory_bytes: memory_bytes(),
+            open_files_max: raise_open_files(),
+        }
+    }
+
+    /// Connections for which there are files: the rest is for listeners, logs and refusals.
+    pub(crate) fn connections_max(&self) -> u64 {
+        self.open_files_max.saturating_sub(FILES_RESERVED)
+    }
+}
+
+/// Raises the soft limit of open files to the hard one and answers what holds then.
+fn raise_open_files() -> u64 {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: before.maximum, maximum: before.maximum };
+    // A system may refuse although the limit allows it; then the soft limit stays.
+    let holds = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => before.current,
+    };
+    holds.unwrap_or(u64::MAX)
+}
+
+fn memory_bytes() -> u64 {
+    let installed = fs::read_to_string("/proc/meminfo").ok().and_then(|text| installed(&text));
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let allowed = group_limits(&groups).min();
+    installed.unwrap_or(MEMORY_BYTES_UNKNOWN).min(allowed.unwrap_or(u64::MAX))
+}
+
+/// The memory that `/proc/meminfo` tells.
+fn installed(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// The limits of the process's control group and of all that hold it. A group without a limit
+/// says `max`, which is no number and so no limit.
+fn group_limits(groups: &str) -> impl Iterator<Item = u64> {
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let root = Path::new("/sys/fs/cgroup");
+    let leaf = root.join(own);
+    let above: Vec<_> = leaf.ancestors().take_while(|path| path.starts_with(root)).collect();
+    let files: Vec<_> = above.iter().map(|path| path.join("memory.max")).collect();
+    files.into_iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
+}
+
+/// Files kept back from connections.
+const FILES_RESERVED: u64 = 256;
+/// Taken where the memory cannot be found out.
+const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meminfo_is_read() {
+        let text = "MemTotal:       16302280 kB\nMemFree:        1 kB\n";
+        assert_eq!(installed(text), Some(16_302_280 * 1024));
+        assert_eq!(installed("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn this_machine_has_something() {
+        let machine = Machine::probe();
+        assert!(1 <= machine.cores && 1 << 20 <= machine.memory_bytes);
+        let soft = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        assert_eq!(machine.open_files_max, soft);
+    }
+}
