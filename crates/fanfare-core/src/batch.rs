@@ -89,7 +89,8 @@ impl Batch {
         let index = self.frames.partition_point(|(_, _, end)| *end <= at);
         let start = self.frame_start(index);
         if at == start {
-            let cursor = index.checked_sub(1).map_or(cursor, |last| self.frames[last].0 + 1);
+            let finished = index.checked_sub(1).map_or(0, |last| self.frames[last].0 + 1);
+            let cursor = cursor.max(finished);
             return Partial { cursor, rest: Bytes::new() };
         }
         let (seq, frame, _) = &self.frames[index];

@@ -94,7 +94,9 @@ pub(crate) fn to_publish(flags: &ArgMatches) -> Result<Publish, ClientError> {
         _ => None,
     };
     let input = match (format, data) {
-        (Some(_), Some(_)) => return Err(ClientError::Usage("--ndjson and --sse read stdin, not DATA")),
+        (Some(_), Some(_)) => {
+            return Err(ClientError::Usage("--ndjson and --sse read stdin, not DATA"));
+        }
         (Some(format), None) => Input::Stream(format),
         (None, Some(data)) => Input::Data(data),
         (None, None) if close.is_some() && !has_dash => Input::Nothing,

@@ -12,7 +12,6 @@ mod terminal;
 
 use std::{env, future::Future, io, process::ExitCode};
 
-use clap::ArgMatches;
 use mimalloc::MiMalloc;
 
 use crate::client::{hub::ClientError, publish, subscribe};

@@ -74,9 +74,8 @@ fn resolve(
     machine: &Machine,
 ) -> Result<Config, Wrong> {
     let mut problems = Vec::new();
-    let file = file.map_or_else(File::default, |(path, text)| {
-        file::parse(path, text, &mut problems)
-    });
+    let file =
+        file.map_or_else(File::default, |(path, text)| file::parse(path, text, &mut problems));
     let from_variables = layers::variables(variables, &mut problems);
     let mut draft = Draft::new();
     for layer in [layers::defaults(machine), file.given, from_variables, layers::flags(flags)] {
@@ -115,8 +114,7 @@ mod tests {
 
     use super::*;
 
-    const MACHINE: Machine =
-        Machine { cores: 4, memory_bytes: 8 << 30, open_files_max: 20_000 };
+    const MACHINE: Machine = Machine { cores: 4, memory_bytes: 8 << 30, open_files_max: 20_000 };
 
     fn read(flags: &[&str], variables: &[(&str, &str)], text: &str) -> Result<Config, Wrong> {
         let command = Command::new("fanfare").no_binary_name(true).args(arguments());
@@ -251,19 +249,19 @@ mod tests {
                 "f.toml:1: admin_listen: 127.0.0.1:80 is taken already, by --listen",
             ),
             (
-                wrong(&["--ring-bytes", "64KiB"], &[], ""),
-                "--ring-bytes: 64KiB is less than 256KiB, \
-                 the default of --event-data-bytes-max: a ring holds at least one event",
-            ),
-            (
                 wrong(&["--ring-bytes", "8MiB"], &[], "rings_bytes_max = \"4MiB\""),
                 "f.toml:1: rings_bytes_max: 4MiB is less than 8MiB, \
                  --ring-bytes: all rings hold at least one ring",
             ),
             (
-                wrong(&[], &[], "[[channels]]\npattern = \"a\"\nring_bytes = \"4KiB\""),
-                "f.toml:3: channels.ring_bytes: 4KiB is less than 256KiB, \
-                 the default of --event-data-bytes-max: a ring holds at least one event",
+                wrong(&["--event-data-bytes-max", "8MiB", "--rings-bytes-max", "4MiB"], &[], ""),
+                "--rings-bytes-max: 4MiB is less than 8MiB, \
+                 --event-data-bytes-max: a hub keeps at least one event",
+            ),
+            (
+                wrong(&[], &[], "[[channels]]\npattern = \"a\"\nring_events = 2_000_000"),
+                "the default of --journal-events-max: 1_048_576 is less than 2_000_000, \
+                 f.toml:3: channels.ring_events: a journal holds at least one ring",
             ),
             (
                 wrong(&[], &[], "[[channels]]\npattern = \"a\"\n[[channels]]\npattern = \"a\""),
@@ -273,7 +271,9 @@ mod tests {
         ] {
             assert_eq!(found, expected);
         }
-        assert!(read(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], &[], "").is_ok());
+        assert!(
+            read(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], &[], "").is_ok()
+        );
         assert!(read(&["--listen", "[::1]:80", "--admin-listen", "127.0.0.1:80"], &[], "").is_ok());
     }
 

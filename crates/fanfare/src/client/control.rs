@@ -55,7 +55,11 @@ mod tests {
                 "events of a were lost (epoch): asked for what follows x-1, goes on after y-7",
             ),
             ("fanfare.end", r#"{"channels": ["a"], "reason": "done"}"#, "a was closed (done)"),
-            ("fanfare.reconnect", r#"{"reason": "drain"}"#, "the hub closes this connection (drain)"),
+            (
+                "fanfare.reconnect",
+                r#"{"reason": "drain"}"#,
+                "the hub closes this connection (drain)",
+            ),
             ("fanfare.new", "[1]", "fanfare.new: [1]"),
             ("fanfare.open", "not json", "subscribed to ?"),
         ] {

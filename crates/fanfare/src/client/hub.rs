@@ -202,8 +202,7 @@ impl Error for ClientError {
 /// The port of a URL that names none.
 const HTTP_PORT: u16 = 80;
 /// All but the unreserved characters of RFC 3986.
-const ENCODED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[cfg(test)]
 mod tests {
@@ -212,7 +211,10 @@ mod tests {
     #[test]
     fn urls_are_read() {
         let hub = Hub::parse("http://[::1]:8080/hub/").unwrap();
-        assert_eq!((hub.authority.as_str(), hub.host.as_str(), hub.port), ("[::1]:8080", "::1", 8080));
+        assert_eq!(
+            (hub.authority.as_str(), hub.host.as_str(), hub.port),
+            ("[::1]:8080", "::1", 8080)
+        );
         assert_eq!(hub.request("/channels/a").body(()).unwrap().uri(), "/hub/channels/a");
         let hub = Hub::parse("http://hub.example").unwrap();
         assert_eq!((hub.host.as_str(), hub.port, hub.path.as_str()), ("hub.example", 80, ""));

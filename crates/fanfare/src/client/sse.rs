@@ -191,7 +191,8 @@ mod tests {
 
     #[test]
     fn any_pieces_give_the_same_events() {
-        let stream = "\u{feff}: hi\r\nid: 1\r\ndata: ä€😀\r\n\r\nretry: 5\r\rdata:x\n\n\rdata: y\r\n\n";
+        let stream =
+            "\u{feff}: hi\r\nid: 1\r\ndata: ä€😀\r\n\r\nretry: 5\r\rdata:x\n\n\rdata: y\r\n\n";
         let expected = parse(stream.as_bytes());
         assert_eq!(expected.len(), 3);
         for size in 1..stream.len() {
@@ -237,8 +238,16 @@ mod tests {
     #[test]
     fn what_is_no_event_is_none() {
         for stream in [
-            ":\n", ": ping\n\n", "id: 1\n\n", "event: x\n\n", "retry: 1\n\n", "\n\n\n",
-            "foo: bar\n\n", " data: x\n\n", "data: no end", "data: no empty line\n",
+            ":\n",
+            ": ping\n\n",
+            "id: 1\n\n",
+            "event: x\n\n",
+            "retry: 1\n\n",
+            "\n\n\n",
+            "foo: bar\n\n",
+            " data: x\n\n",
+            "data: no end",
+            "data: no empty line\n",
         ] {
             assert_eq!(parse(stream.as_bytes()), [], "{stream:?}");
         }

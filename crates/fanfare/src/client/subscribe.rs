@@ -260,7 +260,8 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line() {
-        let event = Event { id: "e-1".into(), event: "add".into(), data: "a\n\tb\u{1b}ä\"".into() };
+        let event =
+            Event { id: "e-1".into(), event: "add".into(), data: "a\n\tb\u{1b}ä\"".into() };
         assert_eq!(line(&event, false), "a\\n\tb\\u{1b}ä\"\n");
         let expected = "{\"id\":\"e-1\",\"event\":\"add\",\"data\":\"a\\n\\tb\\u001bä\\\"\"}\n";
         assert_eq!(line(&event, true), expected);

@@ -23,14 +23,22 @@ pub(crate) struct Draft {
     config: Config,
     /// Where the value of each key comes from.
     places: BTreeMap<&'static str, Place>,
-    /// Where the sizes of rings of `[[channels]]` come from.
-    ring_places: Vec<(Place, usize)>,
+    /// What `[[channels]]` say channels keep.
+    kept: Vec<Kept>,
+}
+
+/// A number that something else must be able to hold.
+#[derive(Clone, Debug)]
+struct Kept {
+    key: &'static str,
+    place: Place,
+    number: u64,
 }
 
 impl Draft {
     /// Nothing yet: the layer of defaults has a value for every setting.
     pub(crate) fn new() -> Self {
-        Self { config: blank(), places: BTreeMap::new(), ring_places: Vec::new() }
+        Self { config: blank(), places: BTreeMap::new(), kept: Vec::new() }
     }
 
     /// Lays a layer over those before it.
@@ -45,18 +53,15 @@ impl Draft {
 
     /// Lays what channels keep by pattern. What a table does not say is as for all channels, so
     /// this comes after all layers.
-    pub(crate) fn lay_channels(
-        &mut self,
-        tables: Vec<ChannelTable>,
-        problems: &mut Vec<Problem>,
-    ) {
+    pub(crate) fn lay_channels(&mut self, tables: Vec<ChannelTable>, problems: &mut Vec<Problem>) {
         let mut seen: BTreeMap<String, Place> = BTreeMap::new();
         for ChannelTable { place, pattern: text, given } in tables {
             let retention = self.retention(given, problems);
             match (Pattern::parse(&text), seen.get(&text)) {
                 (Err(error), _) => problems.push(Problem::new(place, error.to_string())),
                 (Ok(_), Some(first)) => {
-                    let what = format!("the first match counts, and the same pattern is at {first}");
+                    let what =
+                        format!("the first match counts, and the same pattern is at {first}");
                     problems.push(Problem::new(place, what));
                 }
                 (Ok(pattern), None) => {
@@ -79,10 +84,7 @@ impl Draft {
         let mut retention = self.config.retention;
         for Given { row, place, texts } in given {
             match apply_to_channels(row, &texts, &mut retention) {
-                Ok(()) if row.key == "ring_bytes" => {
-                    self.ring_places.push((place, retention.ring_bytes_max));
-                }
-                Ok(()) => {}
+                Ok(number) => self.kept.push(Kept { key: row.key, place, number }),
                 Err(what) => problems.push(Problem::new(place, what)),
             }
         }
@@ -91,27 +93,35 @@ impl Draft {
 
     /// Pairs of values that are fine alone and cannot hold together.
     fn contradictions(&self, problems: &mut Vec<Problem>) {
-        let Config { listen, admin_listen, event_data_bytes_max, rings_bytes_max, .. } =
-            self.config;
+        let Config { listen, admin_listen, retention, .. } = self.config;
         if overlap(listen, admin_listen) {
             let what = format!("{admin_listen} is taken already, by {}", self.place("listen"));
             problems.push(Problem::new(self.place("admin_listen"), what));
         }
-        let mut at_least = |small: (Place, usize), large: (Place, usize), why| {
-            if small.1 < large.1 {
-                let show = |bytes: usize| Unit::Bytes.show(bytes as u64);
-                let (has, needs) = (show(small.1), show(large.1));
-                let what = format!("{has} is less than {needs}, {}: {why}", large.0);
-                problems.push(Problem::new(small.0, what));
+        let global = [
+            self.kept("event_data_bytes_max", self.config.event_data_bytes_max),
+            self.kept("ring_bytes", retention.ring_bytes_max),
+            self.kept("ring_events", retention.ring_events_max),
+        ];
+        let journal = self.kept("journal_events_max", self.config.journal_events_max);
+        let rings = self.kept("rings_bytes_max", self.config.rings_bytes_max);
+        for kept in global.iter().chain(&self.kept) {
+            let (whole, unit, why) = match kept.key {
+                "event_data_bytes_max" => (&rings, Unit::Bytes, "a hub keeps at least one event"),
+                "ring_bytes" => (&rings, Unit::Bytes, "all rings hold at least one ring"),
+                "ring_events" => (&journal, Unit::Count, "a journal holds at least one ring"),
+                _ => continue,
+            };
+            if whole.number < kept.number {
+                let (has, needs) = (unit.show(whole.number), unit.show(kept.number));
+                let what = format!("{has} is less than {needs}, {}: {why}", kept.place);
+                problems.push(Problem::new(whole.place.clone(), what));
             }
-        };
-        let ring = (self.place("ring_bytes"), self.config.retention.ring_bytes_max);
-        for ring in [&ring].into_iter().chain(&self.ring_places) {
-            let event = (self.place("event_data_bytes_max"), event_data_bytes_max);
-            at_least(ring.clone(), event, "a ring holds at least one event");
-            let rings = (self.place("rings_bytes_max"), rings_bytes_max);
-            at_least(rings, ring.clone(), "all rings hold at least one ring");
         }
+    }
+
+    fn kept(&self, key: &'static str, number: usize) -> Kept {
+        Kept { key, place: self.place(key), number: number as u64 }
     }
 
     /// Where the value of a key comes from.
@@ -145,13 +155,14 @@ fn apply(row: &Row, texts: &[String], config: &mut Config) -> Result<(), String>
     Ok(())
 }
 
-/// The same for a setting of a `[[channels]]` table.
-fn apply_to_channels(row: &Row, texts: &[String], kept: &mut Retention) -> Result<(), String> {
-    match &row.value {
-        Value::Number { set: Set::Channel(set), .. } => set(kept, number(row, texts)?),
-        _ => return Err("is not a setting of channels".to_owned()),
-    }
-    Ok(())
+/// The same for a setting of a `[[channels]]` table; answers the number.
+fn apply_to_channels(row: &Row, texts: &[String], kept: &mut Retention) -> Result<u64, String> {
+    let Value::Number { set: Set::Channel(set), .. } = &row.value else {
+        return Err("is not a setting of channels".to_owned());
+    };
+    let number = number(row, texts)?;
+    set(kept, number);
+    Ok(number)
 }
 
 fn number(row: &Row, texts: &[String]) -> Result<u64, String> {

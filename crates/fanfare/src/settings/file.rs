@@ -78,7 +78,8 @@ impl Reader<'_> {
             return Vec::new();
         };
         if CHANNEL_TABLES_MAX < tables.len() {
-            let what = format!("{} of them; at most {CHANNEL_TABLES_MAX} are allowed", tables.len());
+            let what =
+                format!("{} of them; at most {CHANNEL_TABLES_MAX} are allowed", tables.len());
             self.problem(start, CHANNELS, what);
             return Vec::new();
         }

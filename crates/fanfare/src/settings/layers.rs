@@ -79,9 +79,11 @@ fn argument(row: &'static Row) -> Arg {
         Value::Address(_) => arg.value_name("IP:PORT"),
         Value::Names { .. } => arg.value_name("NAME").action(ArgAction::Append),
         Value::Number { unit, .. } => arg.value_name(unit.value_name()),
-        Value::Switch(_) => {
-            arg.value_name("BOOL").num_args(0..=1).require_equals(true).default_missing_value("true")
-        }
+        Value::Switch(_) => arg
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
     }
 }
 
@@ -94,7 +96,8 @@ fn is_foreign(name: &str, text: &str) -> bool {
         || name.contains("_SERVICE_PORT")
         || (name.ends_with("_PORT") && is_link)
         || ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| {
-            name.contains("_PORT_") && (name.ends_with(protocol) || name.contains(&format!("{protocol}_")))
+            name.contains("_PORT_")
+                && (name.ends_with(protocol) || name.contains(&format!("{protocol}_")))
         })
 }
 

@@ -39,9 +39,7 @@ impl Unit {
         match self {
             Self::Bytes => show_size(number),
             Self::Count => show_count(number),
-            Self::Duration => {
-                humantime::format_duration(Duration::from_millis(number)).to_string()
-            }
+            Self::Duration => humantime::format_duration(Duration::from_millis(number)).to_string(),
         }
     }
 }
