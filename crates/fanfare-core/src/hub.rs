@@ -157,6 +157,13 @@ pub struct Walk {
     pub(crate) gap: Option<Dropped>,
 }
 
+impl Walk {
+    /// Whether pairs at or after the cursor are gone.
+    pub fn has_gap(&self) -> bool {
+        self.gap.is_some()
+    }
+}
+
 impl Hub {
     /// A hub with one doorbell per worker, at most [`limits::WORKERS_MAX`] of them.
     pub fn new(epoch: Epoch, limits: HubLimits, doorbells: Vec<Arc<Doorbell>>) -> Self {
@@ -211,76 +218,6 @@ impl Hub {
         &self.doorbells[worker]
     }
 
-    /// Applies a publication at `seq`, which must be after all that was applied before: there is
-    /// one writer at a time. Nobody is told yet; that is [`announce`](Self::announce).
-    pub fn apply(&self, seq: u64, publication: Publication) -> Result<Placed, Refusal> {
-        let mut order = lock(&self.order);
-        assert!(seq > self.watermark(), "events are applied in order");
-        let Publication { channel: name, change, key, now_ms } = publication;
-        let scoped = key.filter(|_| matches!(change, Change::Event(..))).map(|k| (name.clone(), k));
-        let mut digest = 0;
-        if let (Some(scoped), Change::Event(draft, _)) = (&scoped, &change) {
-            match order.keys.look(scoped, draft.content(), now_ms) {
-                Known::New => digest = order.keys.digest(draft.content()),
-                Known::Same(seq) => {
-                    let channel = self.registry.find(&name);
-                    let id = self.id(seq);
-                    return Ok(Placed { id, subscribers: 0, duplicate: true, channel });
-                }
-                Known::Different => return Err(Refusal::KeyReused),
-                Known::Full => {
-                    self.count_limit(Limit::IdempotencyKeys);
-                    return Err(Refusal::KeysFull(self.limits.idempotency_keys_max));
-                }
-            }
-        }
-        let (channel, placed) = match change {
-            Change::Delete => {
-                let channel = self.registry.find(&name).ok_or(Refusal::NoChannel)?;
-                (channel.clone(), self.delete(&mut order, seq, &channel, now_ms))
-            }
-            Change::Close(reason) => {
-                let channel = self.find_or_create(&name)?;
-                (channel.clone(), self.close(&mut order, seq, &channel, reason, now_ms))
-            }
-            Change::Event(draft, close) => {
-                let channel = self.find_or_create(&name)?;
-                self.push(&mut order, seq, &channel, draft, now_ms)?;
-                if let Some(reason) = close {
-                    self.close(&mut order, seq + 1, &channel, reason, now_ms);
-                }
-                (channel, seq)
-            }
-        };
-        if let Some(scoped) = scoped {
-            order.keys.remember(scoped, digest, placed, now_ms);
-        }
-        self.keep_bounds(&mut order);
-        let id = self.id(placed);
-        Ok(Placed { id, subscribers: 0, duplicate: false, channel: Some(channel) })
-    }
-
-    /// Tells the workers of a publication that was applied, and counts who it reaches.
-    pub fn announce(&self, placed: &mut Placed) {
-        let Some(channel) = &placed.channel else { return };
-        // Pairs with the fence of a new subscription: either it sees the watermark of this
-        // publication, or this sees its interest.
-        fence(Ordering::SeqCst);
-        let patterns = self.patterns.load(Ordering::Acquire) > 0;
-        if !placed.duplicate {
-            for worker in channel.interested() {
-                self.doorbells[worker].mark(channel, worker);
-            }
-            if patterns {
-                self.mark_journal();
-            }
-        }
-        placed.subscribers = channel.subscribers();
-        if patterns {
-            placed.subscribers += read(&self.audience).count(channel.name());
-        }
-    }
-
     /// Copies the journal's pairs from `cursor` on, at most [`limits::JOURNAL_WALK_MAX`].
     pub fn walk_journal(&self, cursor: u64, out: &mut Vec<(u64, Arc<Channel>)>) -> Walk {
         out.clear();
@@ -295,23 +232,6 @@ impl Hub {
             _ => cursor.max(self.watermark() + 1),
         };
         Walk { next, exhausted, gap }
-    }
-
-    /// Looks at channels whose time has come, at most `channels_max` of them: drops what is too
-    /// old and removes what is idle. Returns whether more are due.
-    pub fn maintain(&self, now_ms: u64, channels_max: usize) -> bool {
-        let mut order = lock(&self.order);
-        order.keys.expire(now_ms);
-        for _ in 0..channels_max {
-            if order.schedule.peek().is_none_or(|Reverse(due)| due.at_ms > now_ms) {
-                return false;
-            }
-            let Some(Reverse(due)) = order.schedule.pop() else { return false };
-            if let Some(at_ms) = self.look_after(&mut order, &due.channel, now_ms) {
-                order.schedule.push(Reverse(Due { at_ms, channel: due.channel }));
-            }
-        }
-        true
     }
 
     /// Counts that a limit was reached.
@@ -379,217 +299,6 @@ impl Hub {
     pub(crate) fn drops(&self) -> u64 {
         self.drops.load(Ordering::SeqCst)
     }
-
-    /// Counts a subscription in, after its interest in channels was taken.
-    pub(crate) fn enter(&self, feed: &Feed, worker: WorkerIndex) {
-        self.subscribers.fetch_add(1, Ordering::Relaxed);
-        if feed.follows_journal() {
-            write(&self.audience).add(feed.selectors());
-            self.patterns.fetch_add(1, Ordering::AcqRel);
-            self.journal_interest[worker].fetch_add(1, Ordering::AcqRel);
-        }
-        // Pairs with the fence in `announce`.
-        fence(Ordering::SeqCst);
-    }
-
-    /// Counts it out, and lets channels go that only it kept.
-    pub(crate) fn leave(&self, feed: &Feed, worker: WorkerIndex) {
-        self.subscribers.fetch_sub(1, Ordering::Relaxed);
-        if feed.follows_journal() {
-            self.journal_interest[worker].fetch_sub(1, Ordering::AcqRel);
-            self.patterns.fetch_sub(1, Ordering::AcqRel);
-            write(&self.audience).remove(feed.selectors());
-        }
-        for channel in feed.channels() {
-            self.release(channel, worker);
-        }
-    }
-
-    /// Takes one interest in a channel back. A channel that never had an event goes with its last
-    /// subscriber; the order lock keeps a publisher from finding it meanwhile.
-    pub(crate) fn release(&self, channel: &Arc<Channel>, worker: WorkerIndex) {
-        let last = channel.slot(worker).remove_interest();
-        if last && channel.subscribers() == 0 && lock(&channel.ring).is_pristine() {
-            let _order = lock(&self.order);
-            if lock(&channel.ring).is_pristine() {
-                self.registry
-                    .remove_idle(channel, |found| lock(&found.ring).past.as_deref().copied());
-            }
-        }
-    }
-
-    fn mark_journal(&self) {
-        for (doorbell, interest) in self.doorbells.iter().zip(&self.journal_interest) {
-            if interest.load(Ordering::Acquire) > 0 {
-                doorbell.mark_journal();
-            }
-        }
-    }
-
-    fn find_or_create(&self, name: &crate::name::ChannelName) -> Result<Arc<Channel>, Refusal> {
-        self.registry.find_or_create(name).map_err(|full| {
-            self.count_limit(Limit::Channels);
-            Refusal::ChannelsFull(full.0)
-        })
-    }
-
-    fn push(
-        &self,
-        order: &mut Order,
-        seq: u64,
-        channel: &Arc<Channel>,
-        draft: Draft,
-        now_ms: u64,
-    ) -> Result<(), Refusal> {
-        let tick = self.next_tick();
-        let mut ring = lock(&channel.ring);
-        if let Some(closed) = ring.closed() {
-            return Err(Refusal::Closed(closed.reason));
-        }
-        let frame = draft.seal(&self.epoch, seq);
-        let entry = Entry { seq, published_at_ms: now_ms, frame };
-        order.bytes += entry.cost();
-        order.bytes -= ring.push(entry, &channel.retention, tick);
-        order.schedule(&mut ring, channel, now_ms.saturating_add(channel.retention.ring_age_ms));
-        drop(ring);
-        self.place(order, seq, channel);
-        self.totals.published.fetch_add(1, RELAXED);
-        Ok(())
-    }
-
-    /// Ends a channel at `seq`, or finds it ended; returns where the end stands.
-    fn close(
-        &self,
-        order: &mut Order,
-        seq: u64,
-        channel: &Arc<Channel>,
-        reason: CloseReason,
-        now_ms: u64,
-    ) -> u64 {
-        let mut ring = lock(&channel.ring);
-        if let Some(closed) = ring.closed() {
-            return closed.seq;
-        }
-        ring.close(Closed { seq, reason, at_ms: now_ms });
-        let due = now_ms.saturating_add(channel.retention.closed_retention_ms);
-        drop(ring);
-        // Earlier, perhaps, than the look that is scheduled already.
-        order.schedule.push(Reverse(Due { at_ms: due, channel: Arc::clone(channel) }));
-        self.place(order, seq, channel);
-        seq
-    }
-
-    fn delete(&self, order: &mut Order, seq: u64, channel: &Arc<Channel>, now_ms: u64) -> u64 {
-        let tick = self.next_tick();
-        let closed = Closed { seq, reason: CloseReason::Deleted, at_ms: now_ms };
-        let tombstone = {
-            let mut ring = lock(&channel.ring);
-            order.bytes -= ring.clear(tick);
-            let last_event = ring.last_event().max(ring.dropped().through);
-            ring.close(closed);
-            Tombstone { last_event, closed: Some(closed) }
-        };
-        self.registry.remove(channel, tombstone);
-        self.place(order, seq, channel);
-        seq
-    }
-
-    /// Notes an event or an end in the journal and moves the watermark.
-    fn place(&self, order: &mut Order, seq: u64, channel: &Arc<Channel>) {
-        order.journal.push(seq, Arc::clone(channel));
-        self.watermark.store(seq, Ordering::Release);
-    }
-
-    /// Lets the hub's oldest events go until the journal and the budget of all rings hold.
-    fn keep_bounds(&self, order: &mut Order) {
-        loop {
-            let limit = if order.journal.len() > self.limits.journal_events_max {
-                Limit::JournalEvents
-            } else if order.bytes > self.limits.rings_bytes_max {
-                Limit::RingsBytes
-            } else {
-                return;
-            };
-            let tick = self.next_tick();
-            let Some((seq, channel)) = order.journal.drop_oldest(tick) else { return };
-            self.count_limit(limit);
-            let mut ring = lock(&channel.ring);
-            if ring.oldest().is_some_and(|entry| entry.seq == seq) {
-                order.bytes -= ring.drop_oldest(tick);
-            }
-        }
-    }
-
-    /// Counts a drop before it happens.
-    fn next_tick(&self) -> u64 {
-        self.drops.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// One look at a channel; returns when the next is due, none if it is gone.
-    fn look_after(&self, order: &mut Order, channel: &Arc<Channel>, now_ms: u64) -> Option<u64> {
-        let found = self.registry.find(channel.name());
-        if !found.is_some_and(|found| Arc::ptr_eq(&found, channel)) {
-            return None;
-        }
-        let retention = channel.retention;
-        let mut ring = lock(&channel.ring);
-        if let Some(closed) = ring.closed() {
-            let due = closed.at_ms.saturating_add(retention.closed_retention_ms);
-            if due > now_ms {
-                return Some(due);
-            }
-        } else {
-            let tick = self.next_tick();
-            order.bytes -= ring.drop_aged(now_ms.saturating_sub(retention.ring_age_ms), tick);
-            if let Some(oldest) = ring.oldest() {
-                let due = oldest.published_at_ms.saturating_add(retention.ring_age_ms);
-                return Some(due.max(now_ms + LOOK_MS_MIN));
-            }
-        }
-        drop(ring);
-        let removed = self.registry.remove_idle(channel, |found| {
-            let mut ring = lock(&found.ring);
-            Self::bury(&mut ring, order, self.next_tick())
-        });
-        (!removed).then_some(now_ms + LOOK_IDLE_MS)
-    }
-
-    fn bury(ring: &mut Ring, order: &mut Order, tick: u64) -> Option<Tombstone> {
-        order.bytes -= ring.clear(tick);
-        let last_event = ring.last_event().max(ring.dropped().through);
-        Some(Tombstone { last_event, closed: ring.closed() })
-    }
-}
-
-impl Order {
-    /// Puts a channel into the schedule, unless it is there: then its next look finds out.
-    fn schedule(&mut self, ring: &mut Ring, channel: &Arc<Channel>, at_ms: u64) {
-        if !ring.scheduled {
-            ring.scheduled = true;
-            self.schedule.push(Reverse(Due { at_ms, channel: Arc::clone(channel) }));
-        }
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.at_ms == other.at_ms
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.at_ms.cmp(&other.at_ms)
-    }
-}
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -119,8 +119,13 @@ pub(crate) fn to_subscribe(flags: &ArgMatches) -> Result<Subscribe, ClientError>
 }
 
 fn hub(flags: &ArgMatches) -> Result<Hub, ClientError> {
-    let url = text(flags, "url").or_else(|| env::var(URL_VARIABLE).ok());
-    Hub::parse(url.as_deref().unwrap_or(URL_DEFAULT))
+    if let Some(url) = text(flags, "url") {
+        return Hub::parse(&url, "--url");
+    }
+    match env::var_os(URL_VARIABLE) {
+        Some(url) => Hub::parse(&url.to_string_lossy(), URL_VARIABLE),
+        None => Hub::parse(URL_DEFAULT, "the default of --url"),
+    }
 }
 
 fn text(flags: &ArgMatches, name: &str) -> Option<String> {

@@ -26,8 +26,7 @@ pub(crate) fn serve(flags: &ArgMatches) -> Result<(), ServeError> {
     let machine = Machine::probe();
     let config = within(configure(flags, &machine)?, &machine);
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
-    let done = runtime.map_err(ServeError::System)?.block_on(Box::pin(run(config, &machine)));
-    done
+    runtime.map_err(ServeError::System)?.block_on(Box::pin(run(config, &machine)))
 }
 
 /// Says whether the configuration is fine.

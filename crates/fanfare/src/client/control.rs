@@ -51,7 +51,8 @@ mod tests {
             ("fanfare.open", r#"{"channels": ["a", "b/*"]}"#, "subscribed to a, b/*"),
             (
                 "fanfare.gap",
-                r#"{"channels": ["a"], "requested": "x-1", "resumed_after": "y-7", "reason": "epoch"}"#,
+                r#"{"channels": ["a"], "requested": "x-1", "resumed_after": "y-7",
+                    "reason": "epoch"}"#,
                 "events of a were lost (epoch): asked for what follows x-1, goes on after y-7",
             ),
             ("fanfare.end", r#"{"channels": ["a"], "reason": "done"}"#, "a was closed (done)"),

@@ -31,9 +31,9 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Parses the URL of a hub, such as `http://127.0.0.1:8080`.
-    pub(crate) fn parse(url: &str) -> Result<Self, ClientError> {
-        let wrong = |why| ClientError::Url { url: url.to_owned(), why };
+    /// Parses the URL of a hub, such as `http://127.0.0.1:8080`, that was given at a place.
+    pub(crate) fn parse(url: &str, place: &'static str) -> Result<Self, ClientError> {
+        let wrong = |why| ClientError::Url { place, url: url.to_owned(), why };
         let uri: Uri = url.parse().map_err(|_| wrong("it is no URL"))?;
         match uri.scheme_str() {
             Some("http") => {}
@@ -144,6 +144,8 @@ pub(crate) enum ClientError {
     System(io::Error),
     /// The URL of the hub is wrong; the user is at fault.
     Url {
+        /// The flag or variable.
+        place: &'static str,
         /// What was given.
         url: String,
         /// What is wrong with it.
@@ -176,7 +178,9 @@ impl fmt::Display for ClientError {
             Self::Refused { status, .. } => write!(f, "the hub answered {status}"),
             Self::Silent => f.write_str("the hub did not answer"),
             Self::System(_) => f.write_str("the system refused"),
-            Self::Url { url, why } => write!(f, "--url {}: {why}", url.escape_debug()),
+            Self::Url { place, url, why } => {
+                write!(f, "{place}: `{}` is wrong: {why}", url.escape_debug())
+            }
         }
     }
 }
@@ -210,13 +214,13 @@ mod tests {
 
     #[test]
     fn urls_are_read() {
-        let hub = Hub::parse("http://[::1]:8080/hub/").unwrap();
+        let hub = Hub::parse("http://[::1]:8080/hub/", "--url").unwrap();
         assert_eq!(
             (hub.authority.as_str(), hub.host.as_str(), hub.port),
             ("[::1]:8080", "::1", 8080)
         );
         assert_eq!(hub.request("/channels/a").body(()).unwrap().uri(), "/hub/channels/a");
-        let hub = Hub::parse("http://hub.example").unwrap();
+        let hub = Hub::parse("http://hub.example", "--url").unwrap();
         assert_eq!((hub.host.as_str(), hub.port, hub.path.as_str()), ("hub.example", 80, ""));
         for (url, why) in [
             ("", "it is no URL"),
@@ -226,8 +230,8 @@ mod tests {
             ("http://hub.example/?a=b", "it has a host, a port, and no more than a path"),
             ("http://me@hub.example/", "it has a host, a port, and no more than a path"),
         ] {
-            let error = Hub::parse(url).unwrap_err().to_string();
-            assert_eq!(error, format!("--url {url}: {why}"));
+            let error = Hub::parse(url, "--url").unwrap_err().to_string();
+            assert_eq!(error, format!("--url: `{url}` is wrong: {why}"));
         }
     }
 

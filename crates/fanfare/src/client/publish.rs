@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_query_is_encoded() {
         let publish = Publish {
-            hub: Hub::parse("http://127.0.0.1").unwrap(),
+            hub: Hub::parse("http://127.0.0.1", "--url").unwrap(),
             channel: "orders/4 2".into(),
             event: Some("a&b".into()),
             close: Some("done".into()),

@@ -39,6 +39,8 @@ pub(crate) struct Parser {
     last_event_id: String,
     /// Milliseconds of the last `retry` field.
     retry_ms: Option<u64>,
+    /// [`STREAM_EVENT_BYTES_MAX`].
+    event_bytes_max: usize,
 }
 
 impl Parser {
@@ -53,6 +55,7 @@ impl Parser {
             id: last_event_id.to_owned(),
             last_event_id: last_event_id.to_owned(),
             retry_ms: None,
+            event_bytes_max: STREAM_EVENT_BYTES_MAX,
         }
     }
 
@@ -69,7 +72,7 @@ impl Parser {
             if is_rest_of_crlf {
                 continue;
             }
-            if STREAM_EVENT_BYTES_MAX < self.line.len() + self.data.len() + content.len() {
+            if self.event_bytes_max < self.line.len() + self.data.len() + content.len() {
                 return Err(TooLong);
             }
             self.line.extend_from_slice(content);
@@ -262,9 +265,13 @@ mod tests {
     #[test]
     fn an_event_without_end_is_refused() {
         let mut parser = Parser::new("");
-        let piece = vec![b'x'; STREAM_EVENT_BYTES_MAX / 4];
-        parser.push(b"data: ").unwrap();
-        let outcomes: Vec<_> = (0..4).map(|_| parser.push(&piece).is_ok()).collect();
+        parser.event_bytes_max = 20;
+        let one_line = ["data: ", "12345", "12345", "12345"];
+        let outcomes = one_line.map(|piece| parser.push(piece.as_bytes()).is_ok());
         assert_eq!(outcomes, [true, true, true, false]);
+        let mut parser = Parser::new("");
+        parser.event_bytes_max = 20;
+        let outcomes = ["data: 12345\n"; 4].map(|piece| parser.push(piece.as_bytes()).is_ok());
+        assert_eq!(outcomes, [true, true, false, false]);
     }
 }

@@ -241,7 +241,7 @@ mod tests {
 
     fn subscribe(channels: &[&str]) -> Subscribe {
         Subscribe {
-            hub: Hub::parse("http://127.0.0.1").unwrap(),
+            hub: Hub::parse("http://127.0.0.1", "--url").unwrap(),
             channels: channels.iter().map(|channel| (*channel).to_owned()).collect(),
             from: None,
             last: None,

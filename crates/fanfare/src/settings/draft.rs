@@ -12,7 +12,7 @@ use super::{
     file::ChannelTable,
     layers::Given,
     problem::{Place, Problem, Wrong},
-    table::{Row, Set, Value},
+    row::{Row, Set, Value},
     unit::Unit,
 };
 

@@ -8,7 +8,8 @@ use toml::{
 use super::{
     layers::Given,
     problem::{Place, Problem, did_you_mean},
-    table::{self, Row, TABLE, Value},
+    row::{Row, Value},
+    table::{self, TABLE},
 };
 use crate::limits::CHANNEL_TABLES_MAX;
 
@@ -254,7 +255,8 @@ mod tests {
             ),
             (
                 "[[channels]]\npattern = \"a\"\nring_event = 3",
-                "f.toml:3: channels.ring_event: there is no such setting; did you mean ring_events?",
+                "f.toml:3: channels.ring_event: there is no such setting; \
+                 did you mean ring_events?",
             ),
         ] {
             let (_, problems) = read(text);

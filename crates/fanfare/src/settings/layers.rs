@@ -8,7 +8,8 @@ use clap::{Arg, ArgAction, ArgMatches};
 use super::{
     machine::Machine,
     problem::{Place, Problem, did_you_mean},
-    table::{self, Fallback, Row, TABLE, Value},
+    row::{Fallback, Row, Value},
+    table::{self, TABLE},
 };
 
 /// A setting as it was given.
@@ -73,7 +74,9 @@ pub(crate) fn arguments() -> impl Iterator<Item = Arg> {
 }
 
 fn argument(row: &'static Row) -> Arg {
-    let help = format!("{} [{}; default: {}]", row.help, row.allowed(), row.default_words());
+    let Row { variable, help, .. } = row;
+    let (allowed, default) = (row.allowed(), row.default_words());
+    let help = format!("{help}\n[{allowed}; default: {default}; {variable}]");
     let arg = Arg::new(row.key).long(row.flag.trim_start_matches('-')).help(help);
     match row.value {
         Value::Address(_) => arg.value_name("IP:PORT"),

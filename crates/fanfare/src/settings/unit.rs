@@ -73,7 +73,7 @@ fn show_size(bytes: u64) -> String {
     let units = ["TiB", "GiB", "MiB", "KiB"];
     for (power, unit) in (1..=4).rev().zip(units) {
         let one = 1024_u64.pow(power);
-        if one <= bytes && bytes % one == 0 {
+        if one <= bytes && bytes.is_multiple_of(one) {
             return format!("{}{unit}", bytes / one);
         }
     }
@@ -85,7 +85,7 @@ fn show_count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if 0 < index && (digits.len() - index) % 3 == 0 {
+        if 0 < index && (digits.len() - index).is_multiple_of(3) {
             text.push('_');
         }
         text.push(digit);

@@ -121,7 +121,7 @@ def test_heartbeats_are_no_events(hub):
     subscriber = Subscriber(f"{hub.url}/channels/news?heartbeat=1")
     first = hub.publish("news", b"first")
     until(
-        lambda: subscriber.recording.bytes.endswith(b"data: first\n\n:\n:\n"),
+        lambda: subscriber.recording.bytes.partition(b"data: first\n\n")[2].count(b":") >= 2,
         "two heartbeats after an event that has an id",
     )
     second = hub.publish("news", b"second")

@@ -1,0 +1,66 @@
+# `make test` is what has to pass; the targets it is made of can be run alone.
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+CLIENTS := crates/fanfare/tests/clients
+# Seeds of the simulation beyond those that it runs as an ordinary test.
+SIM_SEEDS ?= 2000
+# Tokio's bound: more preemptions cost much and have found nothing.
+LOOM_MAX_PREEMPTIONS ?= 2
+WASM := wasm32-unknown-unknown
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run build test setup fmt lint unit docs integration loom sim clients wasm deny \
+	advisories
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start a hub
+	@cargo run --release --locked
+
+build: ## Build the binary: target/release/fanfare
+	@cargo build --quiet --release --locked
+
+test: setup fmt lint unit docs integration wasm loom sim clients ## Run all tests
+
+setup: ## Install what the tests with real clients need
+	@$(CLIENTS)/setup
+
+fmt: ## Check that the code is formatted
+	@cargo fmt --all --check
+
+lint: ## Run clippy; a warning is an error
+	@cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+
+unit: ## Run the unit tests
+	@cargo test --quiet --workspace --locked --lib --bins
+
+docs: ## Run the examples in the documentation
+	@cargo test --quiet --workspace --locked --doc
+
+integration: ## Run the tests over real sockets, and tidy
+	@cargo test --quiet --workspace --locked --test '*'
+
+loom: ## Run the models of concurrency
+	@RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=$(LOOM_MAX_PREEMPTIONS) \
+		cargo test --quiet -p fanfare-core --release --locked --lib loom \
+		--target-dir $(TARGET_DIR)/loom
+
+sim: ## Run the simulation with SIM_SEEDS seeds
+	@FANFARE_SIM_SEEDS=$(SIM_SEEDS) \
+		cargo test --quiet -p fanfare-core --release --locked --test simulation
+
+clients: build ## Run the tests with real clients: curl, Node, Python, Chromium
+	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare $(CLIENTS)/run
+
+wasm: ## Check that the core does no IO, where that target is installed
+	@if rustup target list --installed 2>/dev/null | grep -qx $(WASM); then \
+		cargo check --quiet -p fanfare-core --locked --target $(WASM); fi
+
+# Not part of `make test`: cargo-deny takes minutes to build. `cargo install cargo-deny` gets it.
+deny: ## Check licences and sources of dependencies (needs cargo-deny)
+	@cargo deny --locked check bans licenses sources
+
+advisories: ## Check dependencies for known defects (needs cargo-deny and the network)
+	@cargo deny --locked check advisories

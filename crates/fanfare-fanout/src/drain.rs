@@ -1,0 +1,94 @@
+//! Sending all subscribers away, spread evenly over a period.
+//!
+//! Each is brought to the watermark first and then told to come back. Those whose channels have
+//! an open streaming publish go last.
+
+use bytes::Bytes;
+use fanfare_core::ReconnectReason;
+use tokio::sync::oneshot;
+
+use crate::{limits::DRAIN_RETRY_MS, totals::Disconnect, wheel::Handle, worker::Worker};
+
+/// A drain under way.
+pub(crate) struct Drain {
+    /// When it began, in the worker's milliseconds.
+    began_at_ms: u64,
+    /// Over how long the departures are spread.
+    period_ms: u64,
+    /// Who is to go, in order.
+    queue: Vec<Handle>,
+    /// How many of them were asked to.
+    asked: usize,
+    /// Told once all are gone.
+    done: Option<oneshot::Sender<u64>>,
+}
+
+impl Worker {
+    /// Begins to send everybody away; who comes later goes at once.
+    pub(crate) fn begin_drain(&mut self, period_ms: u64, done: oneshot::Sender<u64>) {
+        let mut queue: Vec<_> = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.subscription.is_some())
+            .map(|(key, member)| {
+                let publishing = self.groups[member.group as usize].feed.is_publishing();
+                let handle = Handle { key: key as u32, generation: member.generation };
+                (publishing, handle)
+            })
+            .collect();
+        queue.sort_by_key(|(publishing, _)| *publishing);
+        self.drain = Some(Drain {
+            began_at_ms: self.now_ms,
+            period_ms: period_ms.max(1),
+            queue: queue.into_iter().map(|(_, handle)| handle).collect(),
+            asked: 0,
+            done: Some(done),
+        });
+    }
+
+    /// Asks those whose time has come to leave, and says when all are gone.
+    pub(crate) fn send_away(&mut self) {
+        let Some(drain) = &mut self.drain else { return };
+        let elapsed_ms = self.now_ms - drain.began_at_ms;
+        // The first goes at once, the others follow evenly.
+        let total = drain.queue.len();
+        let due =
+            total.min(1 + (elapsed_ms as usize).saturating_mul(total) / drain.period_ms as usize);
+        let (from, to) = (drain.asked, due.max(drain.asked));
+        drain.asked = to;
+        if from == total && self.members.is_empty() {
+            if let Some(done) = drain.done.take() {
+                // Nobody may be waiting any more.
+                drop(done.send(total as u64));
+            }
+            return;
+        }
+        let due: Vec<_> = drain.queue[from.min(total)..to].to_vec();
+        for handle in due {
+            if let Some(member) = self.member(handle) {
+                member.leaving = true;
+                self.serve_alone(handle.key);
+            }
+        }
+    }
+
+    /// Sends a subscriber away who has everything up to the watermark.
+    pub(crate) fn depart_with_reconnect(&mut self, key: u32) {
+        let left_ms = self
+            .drain
+            .as_ref()
+            .map_or(0, |drain| (drain.began_at_ms + drain.period_ms).saturating_sub(self.now_ms));
+        let retry_ms = u32::try_from(left_ms).unwrap_or(u32::MAX / 2);
+        let retry_ms = retry_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
+        let member = &mut self.members[key as usize];
+        let framing = self.groups[member.group as usize].framing;
+        let Some(subscription) = &member.subscription else { return };
+        let mut out = Vec::new();
+        if let Some(sse) = subscription.reconnect(ReconnectReason::Drain, retry_ms) {
+            framing.wrap(&sse, &mut out);
+        }
+        member.pending = Bytes::from(out);
+        member.closing = Some(Disconnect::Drain);
+        self.flush(key);
+    }
+}

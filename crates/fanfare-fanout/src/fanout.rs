@@ -1,0 +1,207 @@
+//! The control plane's view of the workers: start them, hand sockets over, drain, stop.
+
+use std::{
+    any::Any,
+    io,
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use fanfare_core::{Doorbell, Framing, Hub, Opening, WorkerIndex};
+use mio::{Poll, Waker};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::{
+    limits,
+    totals::{Report, Totals},
+    worker::{WAKER, Worker},
+};
+
+/// What the data plane may be given.
+#[derive(Clone, Copy, Debug)]
+pub struct FanoutConfig {
+    /// Milliseconds that a socket may take no byte before its connection is closed.
+    pub write_stall_ms_max: u32,
+}
+
+impl Default for FanoutConfig {
+    fn default() -> Self {
+        Self { write_stall_ms_max: limits::WRITE_STALL_MS_MAX }
+    }
+}
+
+/// A subscriber on its way from the control plane to a worker.
+#[derive(Debug)]
+pub struct Attach {
+    /// Its socket, non-blocking; nothing was written for this request yet.
+    pub socket: TcpStream,
+    /// Its position, taken for the worker of `seat`.
+    pub opening: Opening,
+    /// The response head.
+    pub head: Vec<u8>,
+    /// How the stream is framed.
+    pub framing: Framing,
+    /// Milliseconds of silence after which a heartbeat is sent.
+    pub heartbeat_ms: u32,
+    /// Its place on the worker.
+    pub seat: Seat,
+    /// Its share of the limit on connections, given back when the socket is closed.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A place on a worker, counted while it lives.
+#[derive(Debug)]
+pub struct Seat {
+    members: Arc<AtomicUsize>,
+    worker: WorkerIndex,
+}
+
+impl Seat {
+    /// The worker.
+    pub fn worker(&self) -> WorkerIndex {
+        self.worker
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.members.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the control plane asks of a worker.
+pub(crate) enum Command {
+    /// Takes a subscriber over.
+    Attach(Box<Attach>),
+    /// Sends all subscribers away, spread over so many milliseconds, and says how many there were.
+    Drain {
+        /// Over how long.
+        period_ms: u64,
+        /// Told once all are gone.
+        done: oneshot::Sender<u64>,
+    },
+    /// Closes everything now.
+    Stop,
+}
+
+/// The workers' doorbells and polls, made before the hub that rings them.
+#[derive(Debug)]
+pub struct Bells {
+    polls: Vec<(Poll, Arc<Doorbell>)>,
+}
+
+impl Bells {
+    /// Polls and doorbells for so many workers.
+    pub fn new(workers: usize) -> io::Result<Self> {
+        let bell = |_| {
+            let poll = Poll::new()?;
+            let waker = Waker::new(poll.registry(), WAKER)?;
+            // A waker that cannot be written to is full, so the worker wakes anyway.
+            let wake = Box::new(move || drop(waker.wake()));
+            Ok((poll, Arc::new(Doorbell::new(wake))))
+        };
+        (0..workers).map(bell).collect::<io::Result<_>>().map(|polls| Self { polls })
+    }
+
+    /// The doorbells, for the hub.
+    pub fn doorbells(&self) -> Vec<Arc<Doorbell>> {
+        self.polls.iter().map(|(_, doorbell)| Arc::clone(doorbell)).collect()
+    }
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Fanout {
+    hub: Arc<Hub>,
+    workers: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    commands: mpsc::Sender<Command>,
+    members: Arc<AtomicUsize>,
+    report: Arc<Report>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The workers are gone, and the subscriber with them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stopped;
+
+impl Fanout {
+    /// Starts a thread per bell. `hub` rings them as its first workers.
+    pub fn start(hub: Arc<Hub>, bells: Bells, config: FanoutConfig) -> io::Result<Self> {
+        let mut workers = Vec::with_capacity(bells.polls.len());
+        for (index, (poll, _)) in bells.polls.into_iter().enumerate() {
+            let (commands, queue) = mpsc::channel(limits::ATTACH_QUEUE_MAX);
+            let report = Arc::new(Report::default());
+            let worker =
+                Worker::new(index, Arc::clone(&hub), poll, queue, config, Arc::clone(&report));
+            let name = format!("fanout-{index}");
+            let thread = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
+            let members = Arc::new(AtomicUsize::new(0));
+            workers.push(Running { commands, members, report, thread: Some(thread) });
+        }
+        Ok(Self { hub, workers })
+    }
+
+    /// A place on the worker that has the fewest members.
+    pub fn seat(&self) -> Seat {
+        let members = |(_, worker): &(usize, &Running)| worker.members.load(Ordering::Relaxed);
+        let least = self.workers.iter().enumerate().min_by_key(members);
+        let (worker, running) = least.expect("there is a worker");
+        running.members.fetch_add(1, Ordering::Relaxed);
+        Seat { members: Arc::clone(&running.members), worker }
+    }
+
+    /// Hands a subscriber to the worker of its seat; waits while that worker's queue is full.
+    pub async fn attach(&self, attach: Box<Attach>) -> Result<(), Stopped> {
+        let worker = attach.seat.worker;
+        let sent = self.workers[worker].commands.send(Command::Attach(attach)).await;
+        self.hub.doorbell(worker).ring();
+        sent.map_err(|_| Stopped)
+    }
+
+    /// Sends all subscribers away, spread over `period_ms`; resolves when the last is gone, with
+    /// how many there were.
+    pub async fn drain(&self, period_ms: u64) -> u64 {
+        let mut drained = Vec::with_capacity(self.workers.len());
+        for (index, worker) in self.workers.iter().enumerate() {
+            let (done, gone) = oneshot::channel();
+            let command = Command::Drain { period_ms, done };
+            if worker.commands.send(command).await.is_ok() {
+                self.hub.doorbell(index).ring();
+                drained.push(gone);
+            }
+        }
+        let mut total = 0;
+        for gone in drained {
+            total += gone.await.unwrap_or(0);
+        }
+        total
+    }
+
+    /// Closes everything now and waits for the threads.
+    pub async fn stop(mut self) -> Result<(), Box<dyn Any + Send>> {
+        for (index, worker) in self.workers.iter().enumerate() {
+            // A worker that is gone already has stopped.
+            drop(worker.commands.send(Command::Stop).await);
+            self.hub.doorbell(index).ring();
+        }
+        self.workers.iter_mut().filter_map(|w| w.thread.take()).try_for_each(JoinHandle::join)
+    }
+
+    /// What all workers counted.
+    pub fn totals(&self) -> Totals {
+        self.workers.iter().fold(Totals::default(), |sum, w| sum.plus(&w.report.load()))
+    }
+
+    /// Members of each worker, those included that are on their way.
+    pub fn members(&self) -> Vec<usize> {
+        self.workers.iter().map(|worker| worker.members.load(Ordering::Relaxed)).collect()
+    }
+}

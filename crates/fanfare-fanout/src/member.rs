@@ -1,0 +1,225 @@
+//! A subscriber as a worker holds it: a socket, a position, and at most one piece of bytes that
+//! the socket has not taken yet.
+
+use std::{
+    io::{self, Read, Write},
+    net::Shutdown,
+};
+
+use bytes::Bytes;
+use fanfare_core::{Batch, Framing, Met, Subscription};
+use mio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    fanout::Seat,
+    limits::DISCARDED_BYTES_MAX,
+    totals::{Disconnect, Totals},
+};
+
+/// One subscriber's connection.
+pub(crate) struct Member {
+    /// Its socket, non-blocking.
+    pub(crate) socket: TcpStream,
+    /// Its position; none once the stream has ended and only the peer's close is awaited.
+    pub(crate) subscription: Option<Subscription>,
+    /// What goes out before anything else: private bytes (head, control events, heartbeats) or
+    /// the rest of a frame that was begun. Never both, because either is put here only when
+    /// nothing is pending.
+    pub(crate) pending: Bytes,
+    /// Set when the stream ends as soon as nothing is pending.
+    pub(crate) closing: Option<Disconnect>,
+    /// Whether it is to be sent away once it has everything.
+    pub(crate) leaving: bool,
+    /// Whether the socket took no more, so that only its readiness brings it back.
+    pub(crate) blocked: bool,
+    /// Whether it waits in the queue of those that are served alone.
+    pub(crate) queued: bool,
+    /// Tells this member from others that had its slab key.
+    pub(crate) generation: u32,
+    /// Its group and its index there.
+    pub(crate) group: u32,
+    pub(crate) place: u32,
+    /// Milliseconds of silence after which a heartbeat is sent.
+    pub(crate) heartbeat_ms: u32,
+    /// Bytes it sent after its request.
+    discarded_bytes: u32,
+    /// When its socket last took a byte, in the worker's milliseconds.
+    pub(crate) sent_at_ms: u64,
+    /// When the wheel will look at it.
+    pub(crate) look_at_ms: u64,
+    /// Its place on the worker, and its share of the limit on connections.
+    _seat: Seat,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What became of bytes that were offered to a socket.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Sent {
+    /// All were taken.
+    All,
+    /// The socket is full; the rest waits.
+    Blocked,
+    /// The peer is gone.
+    Gone,
+}
+
+impl Member {
+    pub(crate) fn new(
+        socket: TcpStream,
+        subscription: Subscription,
+        pending: Bytes,
+        heartbeat_ms: u32,
+        seat: Seat,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self {
+            socket,
+            subscription: Some(subscription),
+            pending,
+            closing: None,
+            leaving: false,
+            blocked: false,
+            queued: false,
+            generation: 0,
+            group: 0,
+            place: 0,
+            heartbeat_ms,
+            discarded_bytes: 0,
+            sent_at_ms: 0,
+            look_at_ms: 0,
+            _seat: seat,
+            _permit: permit,
+        }
+    }
+
+    /// Whether frames may be written now.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.blocked && self.pending.is_empty() && self.closing.is_none()
+    }
+
+    /// Sends what is pending.
+    pub(crate) fn flush(&mut self, now_ms: u64, totals: &mut Totals) -> Sent {
+        if self.pending.is_empty() {
+            return Sent::All;
+        }
+        match write(&mut self.socket, &self.pending) {
+            Ok(sent) => {
+                self.sent_at_ms = now_ms;
+                totals.bytes_sent += sent as u64;
+                if sent == self.pending.len() {
+                    self.pending = Bytes::new();
+                    return Sent::All;
+                }
+                self.pending = self.pending.split_off(sent);
+                self.block()
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Sends the batch's bytes from `cursor` on; the position follows what the socket took.
+    pub(crate) fn send(
+        &mut self,
+        batch: &Batch,
+        cursor: u64,
+        now_ms: u64,
+        totals: &mut Totals,
+    ) -> Sent {
+        debug_assert!(self.is_open(), "frames go out only when nothing is pending");
+        let Some(subscription) = &mut self.subscription else { return Sent::Gone };
+        let bytes = batch.bytes_from(cursor);
+        if bytes.is_empty() {
+            return Sent::All;
+        }
+        match write(&mut self.socket, bytes) {
+            Ok(sent) if sent == bytes.len() => {
+                self.sent_at_ms = now_ms;
+                totals.bytes_sent += sent as u64;
+                totals.events_delivered += batch.events_from(cursor) as u64;
+                Sent::All
+            }
+            Ok(sent) => {
+                self.sent_at_ms = now_ms;
+                totals.bytes_sent += sent as u64;
+                let partial = batch.partial(cursor, sent);
+                let begun = usize::from(!partial.rest.is_empty());
+                totals.events_delivered += (batch.events_in(cursor, sent) + begun) as u64;
+                subscription.cursor = partial.cursor;
+                self.pending = partial.rest;
+                self.block()
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Goes past the batch that was sent whole: on to its end, or to what stands there.
+    pub(crate) fn pass(&mut self, batch: &Batch, framing: Framing, retry_ms: u32) {
+        let Some(subscription) = &mut self.subscription else { return };
+        let Some(stop) = batch.stop() else {
+            subscription.cursor = subscription.cursor.max(batch.end());
+            return;
+        };
+        let met = subscription.meet(stop, batch.end(), retry_ms);
+        let ended = subscription.has_ended();
+        let mut out = Vec::new();
+        match met {
+            Met::Abort => self.closing = Some(Disconnect::Gap),
+            Met::Nothing => {}
+            Met::Tell(sse) => framing.wrap(&sse, &mut out),
+        }
+        if ended && self.closing.is_none() {
+            out.extend_from_slice(framing.last());
+            self.closing = Some(Disconnect::Ended);
+        }
+        self.pending = out.into();
+    }
+
+    /// Reads and discards what the peer sent. An error or an end means that it is gone.
+    pub(crate) fn discard(&mut self) -> Sent {
+        let mut buffer = [0; 4_096];
+        loop {
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return Sent::Gone,
+                Ok(read) => {
+                    self.discarded_bytes += read as u32;
+                    if self.discarded_bytes > DISCARDED_BYTES_MAX {
+                        return Sent::Gone;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Sent::All,
+                Err(_) => return Sent::Gone,
+            }
+        }
+    }
+
+    /// Tells the peer that nothing more comes; its own close is awaited.
+    pub(crate) fn shut(&mut self) -> Sent {
+        match self.socket.shutdown(Shutdown::Write) {
+            Ok(()) => Sent::All,
+            Err(_) => Sent::Gone,
+        }
+    }
+
+    fn failed(&mut self, error: &io::Error) -> Sent {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => self.block(),
+            _ => Sent::Gone,
+        }
+    }
+
+    fn block(&mut self) -> Sent {
+        self.blocked = true;
+        Sent::Blocked
+    }
+}
+
+fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match socket.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

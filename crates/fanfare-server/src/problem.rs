@@ -1,0 +1,294 @@
+//! RFC 9457 problem details: the body of every answer that is an error.
+//!
+//! Policy: a problem says what was wrong and what is allowed, with numbers; its `type` is a path
+//! that never changes, and where a limit was met, `limit` names it.
+
+use std::{borrow::Cow, fmt::Write};
+
+use fanfare_core::Refusal;
+use hyper::{Response, StatusCode, header, header::HeaderValue};
+use serde::Serialize;
+
+use crate::{
+    body::Body,
+    limits::{RETRY_AFTER_DRAIN_S_MIN, RETRY_AFTER_FULL_S},
+    state::State,
+};
+
+/// One kind of problem.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    BodyCutOff,
+    BodyIdle,
+    ChannelClosed,
+    ChannelName,
+    ChannelNotFound,
+    ChannelsFull,
+    Draining,
+    EventTooLarge,
+    EventType,
+    Gap,
+    Host,
+    HostNotAllowed,
+    IdempotencyKey,
+    IdempotencyKeyReused,
+    IdempotencyKeysFull,
+    Line,
+    LineTooLong,
+    MediaType,
+    MethodNotAllowed,
+    NotFound,
+    NotUtf8,
+    OriginNotAllowed,
+    Path,
+    Query,
+    Unavailable,
+}
+
+impl Kind {
+    /// The table of all problems: the last segment of the type's path, the status, the title.
+    fn row(self) -> (&'static str, StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::BodyCutOff => ("body-cut-off", S::BAD_REQUEST, "The body broke off"),
+            Self::BodyIdle => ("body-idle", S::REQUEST_TIMEOUT, "The body paused too long"),
+            Self::ChannelClosed => ("channel-closed", S::CONFLICT, "The channel is closed"),
+            Self::ChannelName => ("channel-name", S::BAD_REQUEST, "Not a channel's name"),
+            Self::ChannelNotFound => ("channel-not-found", S::NOT_FOUND, "No such channel"),
+            Self::ChannelsFull => ("channels-full", S::SERVICE_UNAVAILABLE, "Too many channels"),
+            Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "The hub is about to stop"),
+            Self::EventTooLarge => ("event-too-large", S::PAYLOAD_TOO_LARGE, "Too much data"),
+            Self::EventType => ("event-type", S::BAD_REQUEST, "Not an event type"),
+            Self::Gap => ("gap", S::GONE, "Events were lost"),
+            Self::Host => ("host", S::BAD_REQUEST, "The request names no host, or several"),
+            Self::HostNotAllowed => ("host-not-allowed", S::FORBIDDEN, "Not a host of this hub"),
+            Self::IdempotencyKey => ("idempotency-key", S::BAD_REQUEST, "Not an idempotency key"),
+            Self::IdempotencyKeyReused => {
+                ("idempotency-key-reused", S::UNPROCESSABLE_ENTITY, "The key has other data")
+            }
+            Self::IdempotencyKeysFull => {
+                ("idempotency-keys-full", S::SERVICE_UNAVAILABLE, "Too many idempotency keys")
+            }
+            Self::Line => ("line", S::BAD_REQUEST, "A line is wrong"),
+            Self::LineTooLong => ("line-too-long", S::PAYLOAD_TOO_LARGE, "A line is too long"),
+            Self::MediaType => {
+                ("media-type", S::UNSUPPORTED_MEDIA_TYPE, "Not a body that is taken here")
+            }
+            Self::MethodNotAllowed => {
+                ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The method is not allowed")
+            }
+            Self::NotFound => ("not-found", S::NOT_FOUND, "Nothing is here"),
+            Self::NotUtf8 => ("not-utf-8", S::BAD_REQUEST, "The data is not UTF-8"),
+            Self::OriginNotAllowed => {
+                ("origin-not-allowed", S::FORBIDDEN, "The origin is not allowed")
+            }
+            Self::Path => ("path", S::BAD_REQUEST, "The path is wrong"),
+            Self::Query => ("query", S::BAD_REQUEST, "A query parameter is wrong"),
+            Self::Unavailable => {
+                ("unavailable", S::SERVICE_UNAVAILABLE, "The broker does not answer")
+            }
+        }
+    }
+}
+
+/// An answer that is an error.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Problem {
+    kind: Kind,
+    /// What was wrong and what is allowed.
+    detail: Cow<'static, str>,
+    /// The limit that was met.
+    limit: Option<Limit>,
+    /// For a body of many events: where it went wrong.
+    progress: Option<Progress>,
+    /// Seconds after which to try again.
+    retry_after_s: Option<u64>,
+    /// For a wrong method: the right ones.
+    allow: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+struct Limit {
+    name: &'static str,
+    value: u64,
+}
+
+/// How far a body of many events came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Progress {
+    /// The line that is being read, from 1 on.
+    pub(crate) line: u64,
+    /// Events that were published and stay so.
+    pub(crate) accepted: u64,
+}
+
+impl Problem {
+    pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        let detail = detail.into();
+        Self { kind, detail, limit: None, progress: None, retry_after_s: None, allow: None }
+    }
+
+    /// A path where nothing is.
+    pub(crate) fn not_found(detail: &'static str) -> Self {
+        Self::new(Kind::NotFound, detail)
+    }
+
+    /// A method that a path does not take.
+    pub(crate) fn method(allow: &'static str) -> Self {
+        let problem = Self::new(Kind::MethodNotAllowed, format!("this path takes {allow}"));
+        Self { allow: Some(allow), ..problem }
+    }
+
+    /// The hub takes nothing new because it is about to stop.
+    pub(crate) fn draining(state: &State) -> Self {
+        let wait = state.drain_left().as_secs().saturating_add(1).max(RETRY_AFTER_DRAIN_S_MIN);
+        let detail = format!("the hub drains and takes no more publishes; try again in {wait} s");
+        Self { retry_after_s: Some(wait), ..Self::new(Kind::Draining, detail) }
+    }
+
+    /// Data over the limit of one event.
+    pub(crate) fn event_too_large(bytes: Option<u64>, bytes_max: usize) -> Self {
+        let detail = match bytes {
+            Some(bytes) => format!(
+                "the event's data has {bytes} bytes, at most {bytes_max} are allowed"
+            ),
+            None => format!(
+                "the event's data has more than {bytes_max} bytes, which is what is allowed"
+            ),
+        };
+        Self::new(Kind::EventTooLarge, detail).with_limit("event_data_bytes_max", bytes_max)
+    }
+
+    #[must_use]
+    pub(crate) fn with_limit(mut self, name: &'static str, value: usize) -> Self {
+        self.limit = Some(Limit { name, value: value as u64 });
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_progress(mut self, progress: Progress) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The problem as JSON on one line.
+    pub(crate) fn json(&self) -> Vec<u8> {
+        let (slug, status, title) = self.kind.row();
+        let details = Details {
+            kind: [TYPE_PREFIX, slug].concat(),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            limit: self.limit,
+            line: self.progress.map(|progress| progress.line),
+            accepted: self.progress.map(|progress| progress.accepted),
+        };
+        serde_json::to_vec(&details).unwrap_or_default()
+    }
+
+    /// The problem as an answer.
+    pub(crate) fn response(&self) -> Response<Body> {
+        let (_, status, _) = self.kind.row();
+        let mut response = Response::new(Body::full(self.json()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let detail = refusal.to_string();
+        let full = |kind, name, value| {
+            let mut detail = detail.clone();
+            // Writing to a string cannot fail.
+            let _ = write!(detail, "; try again in {RETRY_AFTER_FULL_S} s");
+            let problem = Self::new(kind, detail).with_limit(name, value);
+            Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
+        };
+        match refusal {
+            Refusal::ChannelsFull(max) => full(Kind::ChannelsFull, "channels_max", max),
+            Refusal::Closed(_) => Self::new(Kind::ChannelClosed, detail),
+            Refusal::KeyReused => Self::new(Kind::IdempotencyKeyReused, detail),
+            Refusal::KeysFull(max) => {
+                full(Kind::IdempotencyKeysFull, "idempotency_keys_max", max)
+            }
+            Refusal::NoChannel => Self::new(Kind::ChannelNotFound, detail),
+            _ => Self::unavailable(detail),
+        }
+    }
+}
+
+impl Problem {
+    /// The broker gave no answer, or one that is not known here.
+    pub(crate) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
+        let problem = Self::new(Kind::Unavailable, detail);
+        Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
+    }
+}
+
+/// The members of a problem, in the order of RFC 9457.
+#[derive(Serialize)]
+struct Details<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<Limit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<u64>,
+}
+
+const MEDIA_TYPE: &str = "application/problem+json";
+const TYPE_PREFIX: &str = "/problems/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_spelled_as_rfc_9457_wants() {
+        let problem = Problem::event_too_large(Some(300), 256);
+        let text = String::from_utf8(problem.json()).unwrap();
+        assert_eq!(
+            text,
+            "{\"type\":\"/problems/event-too-large\",\"title\":\"Too much data\",\"status\":413,\
+             \"detail\":\"the event's data has 300 bytes, at most 256 are allowed\",\
+             \"limit\":{\"name\":\"event_data_bytes_max\",\"value\":256}}"
+        );
+        let headers = problem.response().into_parts().0.headers;
+        assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        let response = Problem::from(Refusal::KeysFull(7)).response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "10");
+        let response = Problem::method("GET, OPTIONS").response();
+        assert_eq!(response.headers()[header::ALLOW], "GET, OPTIONS");
+    }
+
+    #[test]
+    fn progress_is_told() {
+        let problem = Problem::new(Kind::Line, "x").with_progress(Progress { line: 3, accepted: 2 });
+        assert!(problem.json().ends_with(b"\"line\":3,\"accepted\":2}"));
+        assert_eq!(problem.response().status(), StatusCode::BAD_REQUEST);
+    }
+}

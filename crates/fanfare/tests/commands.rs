@@ -1,0 +1,241 @@
+//! `fanfare publish` and `fanfare subscribe` against a hub that is only a script: what they ask
+//! for, what they print, how they end.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Command, Stdio},
+    thread::{self, JoinHandle},
+};
+
+/// Answers one connection after the other with the next of its answers, then is gone.
+struct Script {
+    url: String,
+    requests: JoinHandle<Vec<String>>,
+}
+
+impl Script {
+    fn new(answers: &[String]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answers = answers.to_vec();
+        let answer = move |answer: String| {
+            let (mut socket, _) = listener.accept().unwrap();
+            let request = request(&socket);
+            socket.write_all(answer.as_bytes()).unwrap();
+            request
+        };
+        Self { url, requests: thread::spawn(move || answers.into_iter().map(answer).collect()) }
+    }
+
+    /// What it was asked, once it has given all its answers.
+    fn requests(self) -> Vec<String> {
+        self.requests.join().unwrap()
+    }
+}
+
+/// Reads one request: its head in lower case, then its body as it was sent.
+fn request(socket: &TcpStream) -> String {
+    let mut reader = BufReader::new(socket);
+    let (mut head, mut body) = (String::new(), Vec::new());
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
+    }
+    let head = head.to_ascii_lowercase();
+    if let Some((_, length)) = head.split_once("content-length: ") {
+        body.resize(length.split_once("\r\n").unwrap().0.parse().unwrap(), 0);
+        reader.read_exact(&mut body).unwrap();
+    } else if head.contains("transfer-encoding: chunked") {
+        while !body.ends_with(b"0\r\n\r\n") {
+            assert_ne!(reader.read_until(b'\n', &mut body).unwrap(), 0);
+        }
+    }
+    format!("{head}{}", String::from_utf8(body).unwrap())
+}
+
+fn answer(status: &str, media_type: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn json(body: &str) -> String {
+    answer("200 OK", "application/json", body)
+}
+
+/// A stream that is cut: without its last chunk.
+fn stream(events: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{events}\r\n",
+        events.len()
+    )
+}
+
+/// Runs a command on a hub: exit code, standard output, standard error.
+fn fanfare(script: &Script, arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command.args(arguments).env_clear().env("FANFARE_URL", &script.url);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn publish_sends_one_event_and_prints_its_id() {
+    for (arguments, input, line, body) in [
+        (&["news", "hello"][..], "", "post /channels/news http/1.1\r\n", "hello"),
+        (&["news"], "from stdin\n", "post /channels/news http/1.1\r\n", "from stdin"),
+        (&["news", "-"], "a\nb\n", "post /channels/news http/1.1\r\n", "a\nb"),
+        (
+            &["orders/4 2", "{}", "--event", "add", "--close=error"],
+            "",
+            "post /channels/orders/4%202?event=add&close=error http/1.1\r\n",
+            "{}",
+        ),
+        (&["news", "--close"], "", "post /channels/news?close=done http/1.1\r\n", ""),
+    ] {
+        let script = Script::new(&[json(r#"{"id": "k7f2w9ma-1042", "subscribers": 3}"#)]);
+        let outcome = fanfare(&script, &[&["publish"], arguments].concat(), input);
+        assert_eq!(outcome, (0, "k7f2w9ma-1042\n".to_owned(), String::new()));
+        let request = &script.requests()[0];
+        assert!(request.starts_with(line) && request.contains("\r\nhost: 127.0.0.1:"), "{request}");
+        assert!(request.ends_with(&format!("\r\n\r\n{body}")), "{request}");
+    }
+}
+
+#[test]
+fn publish_streams_many_events() {
+    for (flag, media_type) in [("--ndjson", "application/x-ndjson"), ("--sse", "text/event-stream")]
+    {
+        let answer = r#"{"first_id": "e-1", "last_id": "e-2", "accepted": 2}"#;
+        let script = Script::new(&[json(answer)]);
+        let outcome = fanfare(&script, &["publish", "news", flag], "one\n\ntwo\n\n");
+        assert_eq!(outcome, (0, "e-2\n".to_owned(), "fanfare: 2 events published\n".to_owned()));
+        let request = &script.requests()[0];
+        assert!(request.contains(&format!("content-type: {media_type}\r\n")), "{request}");
+        assert!(request.contains("one\n\ntwo\n\n"), "{request}");
+    }
+}
+
+#[test]
+fn what_a_hub_refuses_is_told() {
+    let problem = r#"{"type": "/problems/closed", "title": "the channel is closed", "status": 409,
+                      "detail": "it was closed with done"}"#;
+    for (status, media_type, body, said) in [
+        (
+            "409 Conflict",
+            "application/problem+json",
+            problem,
+            "the channel is closed: it was closed with done",
+        ),
+        ("502 Bad Gateway", "text/html", "<p>", "the hub answered 502 Bad Gateway"),
+        ("200 OK", "text/html", "<p>", "what answers is not a hub"),
+    ] {
+        let script = Script::new(&[answer(status, media_type, body)]);
+        let outcome = fanfare(&script, &["publish", "news", "a"], "");
+        assert_eq!(outcome, (1, String::new(), format!("fanfare: {said}\n")));
+    }
+    for status in ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "404 Not Found"] {
+        let script = Script::new(&[answer(status, "application/problem+json", problem)]);
+        let outcome = fanfare(&script, &["subscribe", "news"], "");
+        let said = "fanfare: the channel is closed: it was closed with done\n";
+        assert_eq!(outcome, (1, String::new(), said.to_owned()));
+    }
+}
+
+#[test]
+fn a_stream_that_is_refused_early_ends_although_there_is_more_input() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command.args(["publish", "news", "--ndjson", "--url", &url]).env_clear();
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut socket, _) = listener.accept().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"not json\n").unwrap();
+    socket.read_exact(&mut [0]).unwrap();
+    let problem = r#"{"title": "a line is wrong", "detail": "line 1 is not JSON"}"#;
+    let refusal = answer("400 Bad Request", "application/problem+json", problem);
+    socket.write_all(refusal.as_bytes()).unwrap();
+    // Standard input stays open until the command has ended.
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let code = child.wait().unwrap().code().unwrap();
+    assert_eq!((code, said.as_str()), (1, "fanfare: a line is wrong: line 1 is not JSON\n"));
+}
+
+#[test]
+fn a_hub_that_is_not_there_is_told() {
+    let script = Script::new(&[]);
+    let url = script.url.clone();
+    script.requests();
+    let gone = Script { url: url.clone(), requests: thread::spawn(Vec::new) };
+    let (code, stdout, stderr) = fanfare(&gone, &["publish", "news", "a"], "");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    let at = url.trim_start_matches("http://");
+    let said = format!("fanfare: no hub can be reached at {at}: Connection refused");
+    assert!(stderr.starts_with(&said), "{stderr}");
+    let (code, _, stderr) = fanfare(&gone, &["publish", "news", "a", "--url", "hub"], "");
+    assert_eq!(
+        (code, stderr.as_str()),
+        (64, "fanfare: --url: `hub` is wrong: it begins with http://\n")
+    );
+}
+
+#[test]
+fn subscribe_resumes_after_a_cut_and_ends_with_204() {
+    let script = Script::new(&[
+        stream("retry: 1\nid: e-1\nevent: fanfare.open\ndata: {\"channels\": [\"news\"]}\n\n"),
+        stream(
+            "id: e-2\ndata: hello\n\nid: e-3\nevent: add\ndata: two\ndata: lines\n\n:\nid: e-4\n",
+        ),
+        "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
+    ]);
+    let (code, stdout, stderr) = fanfare(&script, &["subscribe", "news", "--last", "5"], "");
+    assert_eq!((code, stdout.as_str()), (0, "hello\ntwo\\nlines\n"), "{stderr}");
+    let lines: Vec<_> = stderr.lines().collect();
+    let cut = ["fanfare: the connection was cut", "fanfare: coming back in 0.0 s"];
+    assert_eq!(lines, [&["fanfare: subscribed to news"], &cut[..], &cut[..]].concat());
+    let requests = script.requests();
+    let ids = ["", "last-event-id: e-1\r\n", "last-event-id: e-3\r\n"];
+    for (request, id) in requests.iter().zip(ids) {
+        let line = "get /channels/news?last=5 http/1.1\r\n";
+        assert!(request.starts_with(line) && request.contains(id), "{request}");
+        assert!(request.contains("accept: text/event-stream\r\n"), "{request}");
+    }
+    assert!(!requests[0].contains("last-event-id"));
+}
+
+#[test]
+fn subscribe_ends_with_its_last_channel() {
+    let end = |channel, reason| {
+        let data = format!("{{\"channels\": [\"{channel}\"], \"reason\": \"{reason}\"}}");
+        format!("retry: 60000\nid: e-9\nevent: fanfare.end\ndata: {data}\n\n")
+    };
+    let gap = "id: e-4\nevent: fanfare.gap\ndata: {\"channels\": [\"a\"], \"requested\": \"e-1\", \
+               \"resumed_after\": \"e-4\", \"reason\": \"lagged\"}\n\n";
+    let events = format!("{gap}data: x\n\n{}{}", end("a", "done"), end("b", "error"));
+    let script = Script::new(&[stream(&events)]);
+    let (code, stdout, stderr) = fanfare(&script, &["subscribe", "a", "b", "--json"], "");
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout, "{\"id\":\"e-4\",\"event\":\"message\",\"data\":\"x\"}\n");
+    let said = "fanfare: events of a were lost (lagged): asked for what follows e-1, \
+                goes on after e-4\n\
+                fanfare: a was closed (done)\nfanfare: b was closed (error)\n";
+    assert_eq!(stderr, said);
+    assert!(script.requests()[0].starts_with("get /events?channel=a&channel=b http/1.1\r\n"));
+}
+
+#[test]
+fn subscribe_does_not_take_a_page_for_a_stream() {
+    let script = Script::new(&[answer("200 OK", "text/html", "<p>data: x\n\n")]);
+    let outcome = fanfare(&script, &["subscribe", "a*"], "");
+    let said = "fanfare: what answers is not a stream of events\n";
+    assert_eq!(outcome, (1, String::new(), said.to_owned()));
+}
