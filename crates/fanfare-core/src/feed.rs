@@ -3,7 +3,9 @@
 //!
 //! Policy: a read gives events in order up to the watermark, and stops where something stands
 //! that each subscriber is told in its own words: a gap, or the end of a channel. A gap stands at
-//! the newest lost event, so what is read before it is never behind it.
+//! the newest lost event, so what is read before it is never behind it, and a position after it
+//! is past all that was lost. What a channel lost are always its oldest events: a gap says that
+//! everything of its channels up to there which the subscriber did not get is gone.
 
 use std::sync::Arc;
 
@@ -178,21 +180,43 @@ impl Feed {
         }
     }
 
+    /// Whether a reader that goes on from `cursor` now meets a gap on its way. Only patterns have
+    /// to walk for it: what they match is known by the journal alone.
+    pub(crate) fn gaps(&self, hub: &Hub, mut cursor: u64) -> bool {
+        if !self.follows_journal() {
+            return self.has_gap_at(hub, cursor);
+        }
+        let gone = |(seq, channel): &(u64, Arc<Channel>)| {
+            self.selectors.matches(channel.name())
+                && matches!(look_at(channel, *seq), At::Stop(Stop::Gap { .. }))
+        };
+        let mut pairs = Vec::new();
+        loop {
+            let walk = hub.walk_journal(cursor, &mut pairs);
+            if walk.gap.is_some() || pairs.iter().any(gone) {
+                return true;
+            }
+            if walk.exhausted {
+                return false;
+            }
+            cursor = walk.next;
+        }
+    }
+
     fn read_one(&self, channel: &Channel, hub: &Hub, cursor: u64, bytes_max: usize, run: &mut Run) {
         let watermark = hub.watermark();
-        let look = lock(&channel.ring).look(cursor, u64::MAX, bytes_max, &mut run.frames);
+        let look = lock(&channel.ring).look(cursor, watermark, bytes_max, &mut run.frames);
         if let Some(dropped) = look.gap {
             run.frames.clear();
             return run.stop_at(gap_stop(channel.name(), dropped), dropped.through);
         }
         self.envelop(channel, &mut run.frames, hub);
-        let last = run.frames.last().map_or(0, |(seq, _)| *seq);
-        match look.end {
-            _ if look.cut => run.cut_after(last),
-            Some(closed) => run.stop_at(end_stop(channel.name(), closed), closed.seq),
-            None => {
+        match (look.end, run.frames.last()) {
+            (_, Some((last, _))) if look.cut => run.cut_after(*last),
+            (Some(closed), _) => run.stop_at(end_stop(channel.name(), closed), closed.seq),
+            (None, _) => {
                 run.exhausted = true;
-                run.end = cursor.max(last + 1).max(watermark + 1);
+                run.end = cursor.max(watermark + 1);
             }
         }
     }

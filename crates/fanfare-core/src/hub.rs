@@ -5,29 +5,24 @@
 //! moves and workers are marked. Locks are taken in this order: order, map, ring or tombstones.
 
 use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
     fmt,
     sync::{Arc, atomic::AtomicU64 as Count},
 };
 
 use crate::{
     audience::Audience,
-    broker::{Change, Placed, Publication, Refusal},
     channel::Channel,
-    control::{CloseReason, GapReason},
+    control::GapReason,
     doorbell::{Doorbell, WorkerIndex},
-    feed::Feed,
-    frame::Draft,
     id::{Epoch, EventId},
     journal::Journal,
-    keys::{Keys, Known},
+    keys::Keys,
     limits,
+    maintain::Schedule,
     name::Pattern,
     registry::Registry,
-    ring::{Closed, Dropped, Entry, Retention, Ring},
-    sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, RwLock, fence, lock, read, write},
-    tombstones::Tombstone,
+    ring::{Dropped, Retention},
+    sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, RwLock, lock},
 };
 
 /// The bounds that a hub may be given.
@@ -68,52 +63,50 @@ pub struct Hub {
     /// Names this life of the log.
     epoch: Epoch,
     /// The bounds.
-    limits: HubLimits,
+    pub(crate) limits: HubLimits,
     /// The channels by name.
     pub(crate) registry: Registry,
     /// What has one order over all channels.
-    order: Mutex<Order>,
+    pub(crate) order: Mutex<Order>,
     /// The newest applied `seq`; moves only under the order lock.
-    watermark: AtomicU64,
+    pub(crate) watermark: AtomicU64,
     /// Counts drops; moves only under the order lock, before the drop it counts.
     drops: AtomicU64,
     /// Counts of subscriptions with patterns.
-    audience: RwLock<Audience>,
+    pub(crate) audience: RwLock<Audience>,
     /// How many subscriptions `audience` counts.
-    patterns: AtomicUsize,
+    pub(crate) patterns: AtomicUsize,
     /// The same per worker: who wants to know that the journal grew.
-    journal_interest: Box<[AtomicU32]>,
+    pub(crate) journal_interest: Box<[AtomicU32]>,
     /// One per worker.
-    doorbells: Box<[Arc<Doorbell>]>,
+    pub(crate) doorbells: Box<[Arc<Doorbell>]>,
     /// All subscriptions.
-    subscribers: AtomicUsize,
+    pub(crate) subscribers: AtomicUsize,
     /// What happened so far.
     totals: Totals,
 }
 
 /// What the order lock guards.
 #[derive(Debug)]
-struct Order {
-    journal: Journal,
-    keys: Keys,
+pub(crate) struct Order {
+    /// What was placed last.
+    pub(crate) journal: Journal,
+    /// Which keyed publishes were accepted.
+    pub(crate) keys: Keys,
     /// Bytes in all rings.
-    bytes: usize,
-    /// Channels by when they want to be looked at, in Unix milliseconds.
-    schedule: BinaryHeap<Reverse<Due>>,
-}
-
-/// A channel's entry in the schedule, ordered by time alone.
-#[derive(Debug)]
-struct Due {
-    at_ms: u64,
-    channel: Arc<Channel>,
+    pub(crate) bytes: usize,
+    /// When channels want to be looked at.
+    pub(crate) schedule: Schedule,
 }
 
 /// Counts since the start. They only rise.
 #[derive(Debug, Default)]
 struct Totals {
+    /// Events that were placed.
     published: Count,
+    /// Gaps that subscribers were told of, by reason.
     gaps: [Count; GapReason::ALL.len()],
+    /// How often each bound was reached.
     limits: [Count; Limit::ALL.len()],
 }
 
@@ -180,7 +173,7 @@ impl Hub {
             journal: Journal::new(),
             keys: Keys::new(limits.idempotency_keys_max),
             bytes: 0,
-            schedule: BinaryHeap::new(),
+            schedule: Schedule::default(),
         };
         Self {
             epoch,
@@ -239,6 +232,11 @@ impl Hub {
         self.totals.limits[limit as usize].fetch_add(1, RELAXED);
     }
 
+    /// Counts an event that was placed.
+    pub(crate) fn count_published(&self) {
+        self.totals.published.fetch_add(1, RELAXED);
+    }
+
     /// Counts a gap that a subscriber was told of.
     pub(crate) fn count_gap(&self, reason: GapReason) {
         self.totals.gaps[reason as usize].fetch_add(1, RELAXED);
@@ -266,15 +264,16 @@ impl Hub {
 
     /// Bytes and pairs that are held, and keys remembered.
     pub fn held(&self) -> Held {
-        let (bytes, journal_events, idempotency_keys) = {
-            let order = lock(&self.order);
-            (order.bytes, order.journal.len(), order.keys.len())
-        };
+        let order = lock(&self.order);
+        let (bytes, journal_events) = (order.bytes, order.journal.len());
+        let (idempotency_keys, scheduled) = (order.keys.len(), order.schedule.len());
+        drop(order);
         let (tombstones, forgotten) = self.registry.tombstones();
         let channels = self.registry.len();
-        Held { bytes, journal_events, idempotency_keys, channels, tombstones, forgotten }
+        Held { bytes, journal_events, idempotency_keys, channels, scheduled, tombstones, forgotten }
     }
 
+    /// What the journal no longer has.
     pub(crate) fn journal_dropped(&self) -> Dropped {
         lock(&self.order).journal.dropped()
     }
@@ -296,9 +295,16 @@ impl Hub {
         first
     }
 
+    /// The count of drops so far.
     pub(crate) fn drops(&self) -> u64 {
         self.drops.load(Ordering::SeqCst)
     }
+
+    /// Counts a drop before it happens.
+    pub(crate) fn next_tick(&self) -> u64 {
+        self.drops.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
 
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -317,6 +323,8 @@ pub struct Held {
     pub idempotency_keys: usize,
     /// Channels.
     pub channels: usize,
+    /// Channels that had an event or an end, and so a next look in the schedule.
+    pub scheduled: usize,
     /// Removed channels that are remembered.
     pub tombstones: usize,
     /// Removed channels that were forgotten since the start.
@@ -325,7 +333,3 @@ pub struct Held {
 
 /// Not part of any protocol between threads, so loom need not see it.
 const RELAXED: Ordering = Ordering::Relaxed;
-/// The least milliseconds between two looks at a channel with events.
-const LOOK_MS_MIN: u64 = 250;
-/// Milliseconds between two looks at a channel that only its subscribers keep.
-const LOOK_IDLE_MS: u64 = 30_000;

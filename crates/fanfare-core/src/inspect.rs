@@ -110,13 +110,15 @@ impl Hub {
     pub fn history(&self, name: &ChannelName, from: &HistoryFrom, limit: usize) -> Option<History> {
         let channel = self.registry.find(name)?;
         let limit = limit.min(HISTORY_EVENTS_MAX);
+        // What is newer is not placed yet, and a client may hurry back with an id from this page.
+        let watermark = self.watermark();
         let ring = lock(&channel.ring);
         let dropped = ring.dropped().through;
         let (after, gap) = match from {
             HistoryFrom::Beginning => (dropped, None),
             HistoryFrom::Last(count) => {
                 let skipped = ring.entries().len().saturating_sub(*count);
-                (ring.entries().nth(skipped).map_or(ring.last_event(), |e| e.seq - 1), None)
+                (ring.entries().nth(skipped).map_or_else(|| ring.newest(), |e| e.seq - 1), None)
             }
             HistoryFrom::After(text) => match self.resume(text) {
                 None => (dropped, Some(GapReason::Epoch)),
@@ -125,8 +127,8 @@ impl Hub {
             },
         };
         let closed = ring.closed().map(|closed| closed.reason);
-        let page: Vec<_> =
-            ring.entries().filter(|entry| entry.seq > after).take(limit).cloned().collect();
+        let placed = ring.entries().take_while(|entry| entry.seq <= watermark);
+        let page: Vec<_> = placed.filter(|entry| entry.seq > after).take(limit).cloned().collect();
         drop(ring);
         let next = page.last().map_or(after, |entry| entry.seq);
         let events = page
@@ -148,7 +150,6 @@ impl Hub {
 
     /// Facts about at most `limit` channels whose names begin with `prefix`, those after `after`
     /// (a name and, for [`ChannelSort::Subscribers`], the count it was listed with).
-    #[cfg(not(loom))]
     pub fn list(
         &self,
         prefix: &str,

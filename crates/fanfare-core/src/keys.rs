@@ -70,7 +70,8 @@ pub(crate) struct Keys {
     hasher: RandomState,
 }
 
-type Scoped = (ChannelName, IdempotencyKey);
+/// A key, on its channel.
+pub(crate) type Scoped = (ChannelName, IdempotencyKey);
 
 #[derive(Debug)]
 struct Used {
@@ -111,7 +112,7 @@ impl Keys {
     /// Forgets the keys that are old enough.
     pub(crate) fn expire(&mut self, now_ms: u64) {
         while let Some((used_at_ms, _)) = self.ages.front()
-            && used_at_ms + IDEMPOTENCY_KEY_AGE_MS <= now_ms
+            && used_at_ms.saturating_add(IDEMPOTENCY_KEY_AGE_MS) <= now_ms
         {
             let Some((_, scoped)) = self.ages.pop_front() else { return };
             self.used.remove(&scoped);

@@ -11,6 +11,7 @@
 //! something is full: rings drop their oldest events and remember that they did; what cannot be
 //! remembered is refused.
 
+mod apply;
 mod audience;
 mod batch;
 mod broker;
@@ -26,6 +27,7 @@ mod journal;
 mod json;
 mod keys;
 pub mod limits;
+mod maintain;
 mod name;
 mod registry;
 mod ring;

@@ -108,9 +108,8 @@ impl Registry {
     }
 
     /// Calls `visit` for every channel, in no order. It must not come back to the registry.
-    #[cfg(not(loom))]
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(&Arc<Channel>)) {
-        self.map.0.iter().for_each(|entry| visit(entry.value()));
+    pub(crate) fn for_each(&self, visit: impl FnMut(&Arc<Channel>)) {
+        self.map.for_each(visit);
     }
 
     /// A channel that is not found by name: it stands for a removed one, so that who has not
@@ -166,7 +165,7 @@ impl Registry {
     }
 }
 
-/// The map itself, behind the three operations that the registry needs.
+/// The map itself, behind the few operations that the registry needs.
 #[cfg(not(loom))]
 #[derive(Default)]
 struct Map(dashmap::DashMap<ChannelName, Arc<Channel>>);
@@ -190,6 +189,10 @@ impl Map {
 
     fn remove_if(&self, name: &ChannelName, condition: impl FnOnce(&Arc<Channel>) -> bool) -> bool {
         self.0.remove_if(name, |_, channel| condition(channel)).is_some()
+    }
+
+    fn for_each(&self, mut visit: impl FnMut(&Arc<Channel>)) {
+        self.0.iter().for_each(|entry| visit(entry.value()));
     }
 }
 
@@ -225,5 +228,9 @@ impl Map {
             map.remove(name);
         }
         remove
+    }
+
+    fn for_each(&self, visit: impl FnMut(&Arc<Channel>)) {
+        lock(&self.0).values().for_each(visit);
     }
 }

@@ -84,8 +84,8 @@ pub(crate) struct Ring {
     closed: Option<Closed>,
     /// What is remembered of an earlier life of the channel.
     pub(crate) past: Option<Box<Tombstone>>,
-    /// Whether the hub's schedule has an entry for the channel.
-    pub(crate) scheduled: bool,
+    /// When the hub's schedule has the channel's next look, if it has one.
+    pub(crate) due_ms: Option<u64>,
 }
 
 /// What a look at the ring found beside events.
@@ -109,14 +109,14 @@ impl Ring {
             last_event: 0,
             closed: None,
             past,
-            scheduled: false,
+            due_ms: None,
         }
     }
 
     /// Appends an event and drops what no longer fits; returns the bytes that were freed.
     pub(crate) fn push(&mut self, entry: Entry, retention: &Retention, tick: u64) -> usize {
         assert!(self.closed.is_none(), "a closed channel takes no events");
-        assert!(entry.seq > self.last_event.max(self.dropped.through), "events come in order");
+        assert!(entry.seq > self.newest(), "events come in order");
         self.last_event = entry.seq;
         self.bytes += entry.cost();
         self.past = None;
@@ -217,6 +217,11 @@ impl Ring {
     /// The newest event of this life; 0 if there was none.
     pub(crate) fn last_event(&self) -> u64 {
         self.last_event
+    }
+
+    /// The newest event of this and earlier lives: who saw it has seen all that there was.
+    pub(crate) fn newest(&self) -> u64 {
+        self.last_event.max(self.dropped.through)
     }
 
     /// The end, if there was one.

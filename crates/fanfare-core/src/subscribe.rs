@@ -1,4 +1,7 @@
-//! How a subscription begins: interest first, then the position.
+//! How a subscription begins and ends: interest first, then the position.
+//!
+//! Policy: whoever comes back is told what it missed. Only who has seen the last event of every
+//! channel that it asks for, all of them closed, is told that nothing will ever come.
 
 use std::sync::Arc;
 
@@ -12,7 +15,7 @@ use crate::{
     registry::RegistryFull,
     ring::Closed,
     subscription::{Opening, Replay, Request, Start, Subscribed, Subscription},
-    sync::lock,
+    sync::{Ordering, fence, lock, write},
     tombstones::Tombstone,
 };
 
@@ -48,6 +51,47 @@ impl Hub {
         let (cursor, forgives) = self.begin(&request.start, resume, subscription.feed());
         subscription.begin(cursor, forgives);
         Ok(self.open(request, subscription, resume, retry_ms))
+    }
+
+    /// Counts a subscription in, after its interest in channels was taken.
+    fn enter(&self, feed: &Feed, worker: WorkerIndex) {
+        self.subscribers.fetch_add(1, Ordering::Relaxed);
+        if feed.follows_journal() {
+            write(&self.audience).add(feed.selectors());
+            self.patterns.fetch_add(1, Ordering::AcqRel);
+            self.journal_interest[worker].fetch_add(1, Ordering::AcqRel);
+        }
+        // Pairs with the fence in `announce`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Counts it out, and lets channels go that only it kept.
+    pub(crate) fn leave(&self, feed: &Feed, worker: WorkerIndex) {
+        self.subscribers.fetch_sub(1, Ordering::Relaxed);
+        if feed.follows_journal() {
+            self.journal_interest[worker].fetch_sub(1, Ordering::AcqRel);
+            self.patterns.fetch_sub(1, Ordering::AcqRel);
+            write(&self.audience).remove(feed.selectors());
+        }
+        for channel in feed.channels() {
+            self.release(channel, worker);
+        }
+    }
+
+    /// Takes one interest in a channel back. A channel that never had an event goes with its last
+    /// subscriber; the order lock keeps a publisher from finding it meanwhile.
+    fn release(&self, channel: &Arc<Channel>, worker: WorkerIndex) {
+        let last = channel.slot(worker).remove_interest();
+        // Of two workers that take their last interests back at once, one sees that both are
+        // gone: without the fence each might still see the other's.
+        fence(Ordering::SeqCst);
+        if last && channel.subscribers() == 0 && lock(&channel.ring).is_pristine() {
+            let _order = lock(&self.order);
+            if lock(&channel.ring).is_pristine() {
+                self.registry
+                    .remove_idle(channel, |found| lock(&found.ring).past.as_deref().copied());
+            }
+        }
     }
 
     /// The place of a last event id: none if it is no place in this life of the log.
@@ -128,7 +172,8 @@ impl Hub {
         }
         seqs.retain(|seq| *seq <= watermark);
         seqs.sort_unstable();
-        seqs.iter().rev().take(count).last().copied().unwrap_or(watermark + 1)
+        let skipped = seqs.len().saturating_sub(count);
+        seqs.get(skipped).copied().unwrap_or(watermark + 1)
     }
 
     /// The control events that stand at the start.
@@ -139,10 +184,14 @@ impl Hub {
         resume: Option<u64>,
         retry_ms: u32,
     ) -> Subscribed {
+        let (feed, cursor) = (subscription.feed(), subscription.cursor);
         let lost_epoch = matches!(request.start, Start::After(_)) && resume.is_none();
+        // Who must not be told in band is refused for a gap anywhere on the way: cut off there
+        // instead, it would come back to the same place for ever.
+        let gap = || feed.has_gap_at(self, cursor) || (!request.control && feed.gaps(self, cursor));
         let replay = match resume {
             _ if lost_epoch => Replay::Gap,
-            Some(_) if subscription.feed().has_gap_at(self, subscription.cursor) => Replay::Gap,
+            Some(_) if gap() => Replay::Gap,
             Some(_) => Replay::Exact,
             None => Replay::Live,
         };
@@ -150,6 +199,9 @@ impl Hub {
             self.count_gap(GapReason::Epoch);
         }
         if replay == Replay::Gap && !request.control {
+            if !lost_epoch {
+                self.count_gap(GapReason::Evicted);
+            }
             return Subscribed::Gap;
         }
         let mut events = Vec::new();
@@ -175,14 +227,10 @@ impl Hub {
 /// Whether a client that saw `seen` has nothing to expect of a channel any more.
 fn has_seen_all(channel: &Channel, seen: u64) -> bool {
     let ring = lock(&channel.ring);
-    let past = ring.past.as_deref().filter(|_| ring.is_pristine());
-    match (ring.closed(), past) {
-        (Some(_), _) => seen >= ring.last_event(),
-        (None, Some(Tombstone { last_event, closed: Some(closed) })) => {
-            closed.reason == CloseReason::Deleted || seen >= *last_event
-        }
-        _ => false,
-    }
+    // An event or an end in this life has cleared what is remembered of an earlier one.
+    let past = ring.past.as_deref().and_then(|past| past.closed);
+    let ended = ring.closed().or(past);
+    ended.is_some_and(|end| end.reason == CloseReason::Deleted || seen >= ring.newest())
 }
 
 /// The channels that ended before a first connection begins.

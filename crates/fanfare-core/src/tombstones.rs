@@ -1,6 +1,6 @@
 //! What is remembered of removed channels, so that a gap stays exact.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     name::ChannelName,
@@ -21,11 +21,11 @@ pub(crate) struct Tombstone {
 pub(crate) struct Tombstones {
     /// By name, each with the number of its burial.
     by_name: HashMap<ChannelName, (u64, Tombstone)>,
-    /// Burials in order; those whose number is no longer in `by_name` are stale.
-    burials: VecDeque<(u64, ChannelName)>,
+    /// The same names by that number, so in the order of their burials.
+    burials: BTreeMap<u64, ChannelName>,
     /// The number of the next burial.
     next: u64,
-    /// At most so many burials.
+    /// At most so many.
     burials_max: usize,
     /// The newest `seq` of any channel that was forgotten.
     forgotten_through: u64,
@@ -38,7 +38,7 @@ impl Tombstones {
     pub(crate) fn new(burials_max: usize) -> Self {
         Self {
             by_name: HashMap::new(),
-            burials: VecDeque::new(),
+            burials: BTreeMap::new(),
             next: 0,
             burials_max,
             forgotten_through: 0,
@@ -48,14 +48,14 @@ impl Tombstones {
 
     /// Remembers a removed channel, and forgets the oldest if there are too many.
     pub(crate) fn bury(&mut self, name: ChannelName, tombstone: Tombstone) {
-        self.by_name.insert(name.clone(), (self.next, tombstone));
-        self.burials.push_back((self.next, name));
+        if let Some((number, _)) = self.by_name.insert(name.clone(), (self.next, tombstone)) {
+            self.burials.remove(&number);
+        }
+        self.burials.insert(self.next, name);
         self.next += 1;
         while self.burials.len() > self.burials_max {
-            let Some((number, name)) = self.burials.pop_front() else { return };
-            if self.by_name.get(&name).is_some_and(|(current, _)| *current == number)
-                && let Some((_, tombstone)) = self.by_name.remove(&name)
-            {
+            let Some((_, name)) = self.burials.pop_first() else { return };
+            if let Some((_, tombstone)) = self.by_name.remove(&name) {
                 self.forgotten_through = self.forgotten_through.max(tombstone.last_event);
                 self.forgotten += 1;
             }
@@ -64,7 +64,10 @@ impl Tombstones {
 
     /// Takes what is known of a channel that comes back, and the floor of its new ring.
     pub(crate) fn exhume(&mut self, name: &ChannelName) -> (Dropped, Option<Box<Tombstone>>) {
-        let known = self.by_name.remove(name).map(|(_, tombstone)| tombstone);
+        let known = self.by_name.remove(name).map(|(number, tombstone)| {
+            self.burials.remove(&number);
+            tombstone
+        });
         let through = known.map_or(self.forgotten_through, |tombstone| tombstone.last_event);
         (Dropped { through, tick: 0 }, known.map(Box::new))
     }
@@ -104,11 +107,13 @@ mod tests {
     #[test]
     fn coming_and_going_does_not_grow_it() {
         let mut tombstones = Tombstones::new(3);
+        tombstones.bury(name(7), Tombstone { last_event: 7, closed: None });
         for round in 1..=100 {
             tombstones.exhume(&name(1));
             tombstones.bury(name(1), Tombstone { last_event: round, closed: None });
-            assert!(tombstones.burials.len() <= 3);
+            assert_eq!(tombstones.burials.len(), tombstones.by_name.len());
         }
+        assert_eq!(tombstones.exhume(&name(7)).0.through, 7);
         assert_eq!(tombstones.exhume(&name(1)).0.through, 100);
         assert_eq!(tombstones.forgotten_through, 0);
     }

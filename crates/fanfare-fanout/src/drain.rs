@@ -59,7 +59,7 @@ impl Worker {
         if from == total && self.members.is_empty() {
             if let Some(done) = drain.done.take() {
                 // Nobody may be waiting any more.
-                drop(done.send(total as u64));
+                done.send(total as u64).unwrap_or_default();
             }
             return;
         }

@@ -5,7 +5,7 @@ use std::{
     io,
     net::TcpStream,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread::JoinHandle,
@@ -125,7 +125,8 @@ struct Running {
     commands: mpsc::Sender<Command>,
     members: Arc<AtomicUsize>,
     report: Arc<Report>,
-    thread: Option<JoinHandle<()>>,
+    /// Taken by the one who stops it.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The workers are gone, and the subscriber with them.
@@ -144,7 +145,7 @@ impl Fanout {
             let name = format!("fanout-{index}");
             let thread = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
             let members = Arc::new(AtomicUsize::new(0));
-            workers.push(Running { commands, members, report, thread: Some(thread) });
+            workers.push(Running { commands, members, report, thread: Mutex::new(Some(thread)) });
         }
         Ok(Self { hub, workers })
     }
@@ -186,13 +187,15 @@ impl Fanout {
     }
 
     /// Closes everything now and waits for the threads.
-    pub async fn stop(mut self) -> Result<(), Box<dyn Any + Send>> {
+    /// An error holds the panic of a worker.
+    pub async fn stop(&self) -> Result<(), Box<dyn Any + Send>> {
         for (index, worker) in self.workers.iter().enumerate() {
             // A worker that is gone already has stopped.
             drop(worker.commands.send(Command::Stop).await);
             self.hub.doorbell(index).ring();
         }
-        self.workers.iter_mut().filter_map(|w| w.thread.take()).try_for_each(JoinHandle::join)
+        let thread = |worker: &Running| worker.thread.lock().ok()?.take();
+        self.workers.iter().filter_map(thread).try_for_each(JoinHandle::join)
     }
 
     /// What all workers counted.

@@ -87,7 +87,8 @@ mod tests {
     #[tokio::test]
     async fn every_kind_says_its_size_and_ends() {
         let streamed = Body::stream(Full::new(Bytes::from("three")));
-        for (body, text) in [(Body::full("three"), "three"), (Body::full(""), ""), (streamed, "three")]
+        for (body, text) in
+            [(Body::full("three"), "three"), (Body::full(""), ""), (streamed, "three")]
         {
             assert_eq!(body.size_hint().exact(), Some(text.len() as u64));
             assert_eq!(body.is_end_stream(), text.is_empty());

@@ -1,4 +1,41 @@
-//! The HTTP side.
+//! The HTTP side of the Fanfare hub: publish, subscribe, history, admin, metrics.
+//!
+//! hyper parses every request. A publish is placed by the broker and answered; an HTTP/1
+//! subscriber's socket leaves hyper for a fan-out worker; an HTTP/2 subscriber is a body in hyper
+//! that reads the same feeds. When the hub is full or drains, a subscribe is answered 200 and told
+//! to come back, because a browser stops for good at any other status.
 
+mod activity;
+mod admin;
+mod body;
 mod config;
+mod connection;
+mod delete;
+mod drain;
+mod guard;
+mod h2;
+mod h2_body;
+mod history;
+mod limits;
+mod listener;
+mod metrics;
+mod ndjson;
+mod page;
+mod problem;
+mod publish;
+mod publish_many;
+mod query;
+mod route;
+mod server;
+mod service;
+mod socket;
+mod sse_body;
+mod state;
+mod subscribe;
+#[cfg(test)]
+mod testing;
+mod upload;
+
 pub use config::Config;
+pub use drain::Drained;
+pub use server::{Server, StartError};

@@ -41,6 +41,8 @@ pub(crate) const ACK_CHUNKS_MAX: usize = 2;
 /// Channels that one streaming publish to `/events` marks as being published to, so that a drain
 /// sends their subscribers away last. The subscribers of further ones are sent away in turn.
 pub(crate) const STREAM_CHANNELS_MAX: usize = 1_024;
+/// Connections of operators, their probes and scrapers, held at once.
+pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Events of a history that is not asked for a number of them.
 pub(crate) const HISTORY_EVENTS: usize = 100;
 /// Channels of a list that is not asked for a number of them.
@@ -52,6 +54,42 @@ pub(crate) const RETRY_AFTER_FULL_S: u64 = 10;
 pub(crate) const RETRY_AFTER_DRAIN_S_MIN: u64 = 1;
 /// Seconds for which a browser may remember the answer to a preflight; most cap it lower.
 pub(crate) const PREFLIGHT_AGE_S: u32 = 86_400;
+
+/// Bytes of a request's head: a last event id of 5 kB is a gap, not an error.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Milliseconds between two HTTP/2 pings, and how long one may go unanswered: dead peers.
+pub(crate) const H2_PING_INTERVAL_MS: u64 = 20_000;
+/// See [`H2_PING_INTERVAL_MS`].
+pub(crate) const H2_PING_MS_MAX: u64 = 20_000;
+/// HTTP/2 streams that are woken before other tasks have their turn.
+pub(crate) const H2_WAKES_MAX: usize = 64;
+/// Reads of one HTTP/2 stream before other tasks have their turn.
+pub(crate) const H2_READS_MAX: usize = 8;
+/// Milliseconds between the last bytes of an HTTP/2 stream and its reset, which overtakes them.
+pub(crate) const H2_ABORT_DELAY_MS: u64 = 250;
+/// Connections that are told that the hub is full, at once.
+pub(crate) const REFUSED_CONNECTIONS_MAX: usize = 128;
+/// Milliseconds that accepting pauses after an error, such as no file left to open.
+pub(crate) const ACCEPT_PAUSE_MS: u64 = 20;
+/// Milliseconds that a subscriber who is sent away at once has to take its answer.
+pub(crate) const AWAY_WRITE_MS_MAX: u64 = 2_000;
+/// Milliseconds after which a subscriber of a full hub comes back, different for each.
+pub(crate) const OVERLOAD_RETRY_MS: std::ops::Range<u32> = 5_000..30_000;
+/// Milliseconds of a drain that publishes of one event may take before departures begin.
+pub(crate) const DRAIN_PUBLISHES_MS_MAX: u64 = 500;
+/// Milliseconds after the period of a drain for the last peers to close.
+pub(crate) const DRAIN_LINGER_MS: u64 = 2_500;
+/// Milliseconds that requests have to end at the end of the process.
+pub(crate) const CLOSE_MS_MAX: u64 = 1_000;
+/// Milliseconds between two looks at channels that may be old, and how many one look takes
+/// before publishers have their turn.
+pub(crate) const MAINTENANCE_INTERVAL_MS: u64 = 250;
+/// See [`MAINTENANCE_INTERVAL_MS`].
+pub(crate) const MAINTENANCE_CHANNELS_MAX: usize = 64;
+/// Milliseconds between two exports of counts to the metrics.
+pub(crate) const EXPORT_INTERVAL_MS: u64 = 1_000;
+/// Milliseconds between two looks at something that is about to end.
+pub(crate) const POLL_MS: u64 = 20;
 
 /// Bytes of one NDJSON line.
 pub(crate) const fn ndjson_line_bytes_max(event_data_bytes_max: usize) -> usize {
@@ -75,3 +113,5 @@ const _: () = assert!(
 const _: () = assert!(SSE_LINE_OVERHEAD_BYTES_MAX > "event: ".len() + EVENT_TYPE_BYTES_MAX);
 const _: () = assert!(HISTORY_EVENTS <= HISTORY_EVENTS_MAX);
 const _: () = assert!(LIST_CHANNELS <= LIST_CHANNELS_MAX);
+const _: () = assert!(DRAIN_LINGER_MS > fanfare_fanout::limits::LINGER_MS_MAX as u64);
+const _: () = assert!(HEAD_BYTES_MAX > 8 * 1024);

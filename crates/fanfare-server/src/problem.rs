@@ -37,6 +37,7 @@ pub(crate) enum Kind {
     LineTooLong,
     MediaType,
     MethodNotAllowed,
+    NotAcceptable,
     NotFound,
     NotUtf8,
     OriginNotAllowed,
@@ -76,6 +77,9 @@ impl Kind {
             }
             Self::MethodNotAllowed => {
                 ("method-not-allowed", S::METHOD_NOT_ALLOWED, "The method is not allowed")
+            }
+            Self::NotAcceptable => {
+                ("not-acceptable", S::NOT_ACCEPTABLE, "Not a representation of this")
             }
             Self::NotFound => ("not-found", S::NOT_FOUND, "Nothing is here"),
             Self::NotUtf8 => ("not-utf-8", S::BAD_REQUEST, "The data is not UTF-8"),
@@ -149,14 +153,20 @@ impl Problem {
     /// Data over the limit of one event.
     pub(crate) fn event_too_large(bytes: Option<u64>, bytes_max: usize) -> Self {
         let detail = match bytes {
-            Some(bytes) => format!(
-                "the event's data has {bytes} bytes, at most {bytes_max} are allowed"
-            ),
+            Some(bytes) => {
+                format!("the event's data has {bytes} bytes, at most {bytes_max} are allowed")
+            }
             None => format!(
                 "the event's data has more than {bytes_max} bytes, which is what is allowed"
             ),
         };
         Self::new(Kind::EventTooLarge, detail).with_limit("event_data_bytes_max", bytes_max)
+    }
+
+    /// The broker gave no answer, or one that is not known here.
+    pub(crate) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
+        let problem = Self::new(Kind::Unavailable, detail);
+        Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
     }
 
     #[must_use]
@@ -222,20 +232,10 @@ impl From<Refusal> for Problem {
             Refusal::ChannelsFull(max) => full(Kind::ChannelsFull, "channels_max", max),
             Refusal::Closed(_) => Self::new(Kind::ChannelClosed, detail),
             Refusal::KeyReused => Self::new(Kind::IdempotencyKeyReused, detail),
-            Refusal::KeysFull(max) => {
-                full(Kind::IdempotencyKeysFull, "idempotency_keys_max", max)
-            }
+            Refusal::KeysFull(max) => full(Kind::IdempotencyKeysFull, "idempotency_keys_max", max),
             Refusal::NoChannel => Self::new(Kind::ChannelNotFound, detail),
             _ => Self::unavailable(detail),
         }
-    }
-}
-
-impl Problem {
-    /// The broker gave no answer, or one that is not known here.
-    pub(crate) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
-        let problem = Self::new(Kind::Unavailable, detail);
-        Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
     }
 }
 
@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn progress_is_told() {
-        let problem = Problem::new(Kind::Line, "x").with_progress(Progress { line: 3, accepted: 2 });
+        let problem =
+            Problem::new(Kind::Line, "x").with_progress(Progress { line: 3, accepted: 2 });
         assert!(problem.json().ends_with(b"\"line\":3,\"accepted\":2}"));
         assert_eq!(problem.response().status(), StatusCode::BAD_REQUEST);
     }

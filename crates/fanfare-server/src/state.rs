@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use fanfare_core::{Broker, Hub};
-use metrics_exporter_prometheus::PrometheusHandle;
+use fanfare_core::{Broker, Hub, Replay};
+use fanfare_fanout::Fanout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::config::Config;
+use crate::{config::Config, h2::H2, metrics::Metrics};
 
 /// The hub, its settings, and how far the process is in its life.
 pub(crate) struct State {
@@ -22,8 +22,8 @@ pub(crate) struct State {
     pub(crate) broker: Arc<dyn Broker>,
     /// The settings.
     pub(crate) config: Config,
-    /// Renders the metrics.
-    pub(crate) metrics: PrometheusHandle,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
     /// Cancelled when the drain begins: new publishes and subscribes are sent away.
     pub(crate) draining: CancellationToken,
     /// Cancelled near the end of the drain: open streaming publishes end now.
@@ -34,13 +34,66 @@ pub(crate) struct State {
     pub(crate) drain_ends_ms: AtomicU64,
     /// When the process started.
     pub(crate) started: Instant,
+    /// How subscriptions began, by [`Replay`].
+    pub(crate) replays: [AtomicU64; Replay::ALL.len()],
+    /// Connections that met a full hub.
+    pub(crate) full_total: AtomicU64,
+}
+
+/// The state, and where subscribers go.
+pub(crate) struct Shared {
+    /// What all requests share.
+    pub(crate) state: Arc<State>,
+    /// The workers of HTTP/1 subscribers.
+    pub(crate) fanout: Fanout,
+    /// The worker of HTTP/2 subscribers.
+    pub(crate) h2: Arc<H2>,
+    /// Cancelled when connections are to end with what they are doing.
+    pub(crate) closing: CancellationToken,
 }
 
 impl State {
+    /// The state of a hub that begins.
+    pub(crate) fn new(config: Config, hub: Arc<Hub>, broker: Arc<dyn Broker>) -> Self {
+        Self {
+            hub,
+            broker,
+            config,
+            metrics: Metrics::new(),
+            draining: CancellationToken::new(),
+            publishes_end: CancellationToken::new(),
+            publishes: TaskTracker::new(),
+            drain_ends_ms: AtomicU64::new(0),
+            started: Instant::now(),
+            replays: Default::default(),
+            full_total: AtomicU64::new(0),
+        }
+    }
+
     /// The time in Unix milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Counts how a subscription began.
+    pub(crate) fn count_replay(&self, replay: Replay) {
+        self.replays[replay as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that met a full hub.
+    pub(crate) fn count_full(&self) {
+        self.full_total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Begins the drain, once: whoever asks for it, the server's main task sees to the rest.
+    pub(crate) fn begin_drain(&self) {
+        if !self.draining.is_cancelled() {
+            let period = Duration::from_millis(self.config.drain_period_ms.into());
+            let ends = self.started.elapsed() + period;
+            self.drain_ends_ms.store(ends.as_millis() as u64, Ordering::Relaxed);
+            self.draining.cancel();
+        }
     }
 
     /// What is left of the drain.

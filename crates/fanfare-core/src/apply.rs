@@ -1,0 +1,214 @@
+//! How a publication takes effect: its place, its ring, the bounds, and who is told.
+//!
+//! Policy: one writer at a time, in the order of `seq`. A publication takes effect as a whole
+//! under the order lock or is refused without a trace. Telling the workers comes after that lock
+//! and never waits for them.
+
+use std::sync::Arc;
+
+use crate::{
+    broker::{Change, Placed, Publication, Refusal},
+    channel::Channel,
+    control::CloseReason,
+    frame::Draft,
+    hub::{Hub, Limit, Order},
+    keys::{Known, Scoped},
+    name::ChannelName,
+    ring::{Closed, Entry},
+    sync::{Ordering, fence, lock, read},
+    tombstones::Tombstone,
+};
+
+impl Hub {
+    /// Applies a publication at `seq`, which must be after all that was applied before: there is
+    /// one writer at a time. Nobody is told yet; that is [`announce`](Self::announce).
+    pub fn apply(&self, seq: u64, publication: Publication) -> Result<Placed, Refusal> {
+        let mut order = lock(&self.order);
+        assert!(seq > self.watermark(), "events are applied in order");
+        let Publication { channel: name, change, key, now_ms } = publication;
+        let mut remember = None;
+        if let (Some(key), Change::Event(draft, _)) = (key, &change) {
+            // Before anything else: a retry is answered even if its channel has ended since.
+            let scoped = (name.clone(), key);
+            match self.recall(&mut order, &scoped, draft, now_ms)? {
+                Some(duplicate) => return Ok(duplicate),
+                None => remember = Some((order.keys.digest(draft.content()), scoped)),
+            }
+        }
+        let (channel, placed) = match change {
+            Change::Delete => {
+                let channel = self.registry.find(&name).ok_or(Refusal::NoChannel)?;
+                (channel.clone(), self.delete(&mut order, seq, &channel, now_ms))
+            }
+            Change::Close(reason) => {
+                let channel = self.find_or_create(&name)?;
+                (channel.clone(), self.close(&mut order, seq, &channel, reason, now_ms))
+            }
+            Change::Event(draft, close) => {
+                let channel = self.find_or_create(&name)?;
+                self.push(&mut order, seq, &channel, draft, now_ms)?;
+                if let Some(reason) = close {
+                    self.close(&mut order, seq + 1, &channel, reason, now_ms);
+                }
+                (channel, seq)
+            }
+        };
+        if let Some((digest, scoped)) = remember {
+            order.keys.remember(scoped, digest, placed, now_ms);
+        }
+        self.keep_bounds(&mut order);
+        let id = self.id(placed);
+        Ok(Placed { id, subscribers: 0, duplicate: false, channel: Some(channel) })
+    }
+
+    /// Tells the workers of a publication that was applied, and counts who it reaches.
+    pub fn announce(&self, placed: &mut Placed) {
+        let Some(channel) = &placed.channel else { return };
+        // Pairs with the fence in `enter`: either a new subscription sees the watermark of this
+        // publication, or this sees its interest.
+        fence(Ordering::SeqCst);
+        let patterns = self.patterns.load(Ordering::Acquire) > 0;
+        if !placed.duplicate {
+            for worker in channel.interested() {
+                self.doorbells[worker].mark(channel, worker);
+            }
+            if patterns {
+                self.mark_journal();
+            }
+        }
+        placed.subscribers = channel.subscribers();
+        if patterns {
+            placed.subscribers += read(&self.audience).count(channel.name());
+        }
+    }
+
+    /// What an earlier publish with the same key was answered, if there was one.
+    fn recall(
+        &self,
+        order: &mut Order,
+        scoped: &Scoped,
+        draft: &Draft,
+        now_ms: u64,
+    ) -> Result<Option<Placed>, Refusal> {
+        match order.keys.look(scoped, draft.content(), now_ms) {
+            Known::New => Ok(None),
+            Known::Same(seq) => {
+                let channel = self.registry.find(&scoped.0);
+                Ok(Some(Placed { id: self.id(seq), subscribers: 0, duplicate: true, channel }))
+            }
+            Known::Different => Err(Refusal::KeyReused),
+            Known::Full => {
+                self.count_limit(Limit::IdempotencyKeys);
+                Err(Refusal::KeysFull(self.limits.idempotency_keys_max))
+            }
+        }
+    }
+
+    fn find_or_create(&self, name: &ChannelName) -> Result<Arc<Channel>, Refusal> {
+        self.registry.find_or_create(name).map_err(|full| {
+            self.count_limit(Limit::Channels);
+            Refusal::ChannelsFull(full.0)
+        })
+    }
+
+    fn push(
+        &self,
+        order: &mut Order,
+        seq: u64,
+        channel: &Arc<Channel>,
+        draft: Draft,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let tick = self.next_tick();
+        let mut ring = lock(&channel.ring);
+        if let Some(closed) = ring.closed() {
+            return Err(Refusal::Closed(closed.reason));
+        }
+        let frame = draft.seal(&self.epoch(), seq);
+        let entry = Entry { seq, published_at_ms: now_ms, frame };
+        order.bytes += entry.cost();
+        order.bytes -= ring.push(entry, &channel.retention, tick);
+        if ring.due_ms.is_none() {
+            let due_ms = now_ms.saturating_add(channel.retention.ring_age_ms);
+            order.schedule.put(&mut ring, channel, due_ms);
+        }
+        drop(ring);
+        self.place(order, seq, channel);
+        self.count_published();
+        Ok(())
+    }
+
+    /// Ends a channel at `seq`, or finds it ended; returns where the end stands.
+    fn close(
+        &self,
+        order: &mut Order,
+        seq: u64,
+        channel: &Arc<Channel>,
+        reason: CloseReason,
+        now_ms: u64,
+    ) -> u64 {
+        let mut ring = lock(&channel.ring);
+        if let Some(closed) = ring.closed() {
+            return closed.seq;
+        }
+        ring.close(Closed { seq, reason, at_ms: now_ms });
+        // Earlier, perhaps, than the look that is scheduled already.
+        let due_ms = now_ms.saturating_add(channel.retention.closed_retention_ms);
+        order.schedule.put(&mut ring, channel, due_ms);
+        drop(ring);
+        self.place(order, seq, channel);
+        seq
+    }
+
+    /// Ends a channel at `seq` and drops it with all its events.
+    fn delete(&self, order: &mut Order, seq: u64, channel: &Arc<Channel>, now_ms: u64) -> u64 {
+        let tick = self.next_tick();
+        let closed = Closed { seq, reason: CloseReason::Deleted, at_ms: now_ms };
+        let tombstone = {
+            let mut ring = lock(&channel.ring);
+            order.bytes -= ring.clear(tick);
+            ring.close(closed);
+            order.schedule.remove(&mut ring, channel);
+            Tombstone { last_event: ring.newest(), closed: Some(closed) }
+        };
+        // The end is in place before the name is free: nobody may be told by the tombstone of an
+        // end that the watermark has not reached, for nothing would tell them when it has.
+        self.place(order, seq, channel);
+        self.registry.remove(channel, tombstone);
+        seq
+    }
+
+    /// Notes an event or an end in the journal and moves the watermark.
+    fn place(&self, order: &mut Order, seq: u64, channel: &Arc<Channel>) {
+        order.journal.push(seq, Arc::clone(channel));
+        self.watermark.store(seq, Ordering::Release);
+    }
+
+    /// Lets the hub's oldest events go until the journal and the budget of all rings hold.
+    fn keep_bounds(&self, order: &mut Order) {
+        loop {
+            let limit = if order.journal.len() > self.limits.journal_events_max {
+                Limit::JournalEvents
+            } else if order.bytes > self.limits.rings_bytes_max {
+                Limit::RingsBytes
+            } else {
+                return;
+            };
+            let tick = self.next_tick();
+            let Some((seq, channel)) = order.journal.drop_oldest(tick) else { return };
+            self.count_limit(limit);
+            let mut ring = lock(&channel.ring);
+            if ring.oldest().is_some_and(|entry| entry.seq == seq) {
+                order.bytes -= ring.drop_oldest(tick);
+            }
+        }
+    }
+
+    fn mark_journal(&self) {
+        for (doorbell, interest) in self.doorbells.iter().zip(&self.journal_interest) {
+            if interest.load(Ordering::Acquire) > 0 {
+                doorbell.mark_journal();
+            }
+        }
+    }
+}

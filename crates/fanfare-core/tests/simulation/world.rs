@@ -1,0 +1,450 @@
+//! The world of one seed: a hub, a clock, publishers and subscribers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use fanfare_core::{
+    Change, ChannelName, CloseReason, Doorbell, Draft, Epoch, EventId, EventType, Framing,
+    HistoryFrom, Hub, HubLimits, IdempotencyKey, MemoryBroker, Pattern, Publication, Refusal,
+    Request, Retention, Selectors, Start, Subscribed,
+};
+
+use super::{
+    client::{Client, Connection, Published, Shared, Turn},
+    random::Random,
+};
+
+/// Everything that a seed decides, and what it has come to.
+pub(crate) struct World {
+    random: Random,
+    limits: HubLimits,
+    hub: Arc<Hub>,
+    broker: MemoryBroker,
+    now_ms: u64,
+    epochs: u64,
+    /// All events of this life of the log.
+    log: BTreeMap<u64, Published>,
+    /// The ends of this life, until their channel begins anew: where, and why.
+    ends: BTreeMap<ChannelName, (u64, CloseReason)>,
+    clients: Vec<Client>,
+    /// Clients that there ever were.
+    born: u64,
+    shared: Shared,
+    /// The last keyed publish and its answer.
+    keyed: Option<(ChannelName, String, EventId)>,
+    /// What happened, if it is to be told.
+    pub(crate) story: Vec<String>,
+    told: bool,
+    /// Events, gaps and ends that clients got; resumes, refusals with a gap, and 204s.
+    pub(crate) totals: [u64; 6],
+}
+
+const CHANNELS: [&str; 5] = ["a/1", "a/2", "b/1", "b/2", "c"];
+const SELECTORS: [&[&str]; 9] = [
+    &["a/1"],
+    &["b/1"],
+    &["c"],
+    &["a/1", "b/1"],
+    &["a/1", "a/2", "c"],
+    &["a/1", "a/2", "b/1", "b/2", "c"],
+    &["a/*"],
+    &["**"],
+    &["b/*", "c"],
+];
+
+impl World {
+    pub(crate) fn new(seed: u64, told: bool) -> Self {
+        let mut random = Random::new(seed);
+        let limits = limits(&mut random);
+        let (hub, broker) = hub(&limits, seed);
+        Self {
+            random,
+            limits,
+            hub,
+            broker,
+            now_ms: 1_000_000,
+            epochs: 1,
+            log: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            clients: Vec::new(),
+            born: 0,
+            shared: Shared::default(),
+            keyed: None,
+            story: Vec::new(),
+            told,
+            totals: [0; 6],
+        }
+    }
+
+    /// One thing happens.
+    pub(crate) fn step(&mut self) {
+        match self.random.below(100) {
+            0..35 => self.publish(),
+            35..65 => self.turn(),
+            65..79 => self.connect(),
+            79..86 => self.disconnect(),
+            86..89 => self.close(),
+            89..91 => self.delete(),
+            91..93 => self.retry(),
+            93..99 => self.pass_time(),
+            _ if self.random.once_in(3) => self.restart(),
+            _ => {}
+        }
+    }
+
+    /// Lets everybody come back and read to the end: then nobody is owed anything.
+    pub(crate) fn settle(&mut self) {
+        let mut clients = std::mem::take(&mut self.clients);
+        while let Some(client) = clients.pop() {
+            self.clients.push(client);
+            let index = self.clients.len() - 1;
+            // An abort may follow the first connection, and a refusal the second.
+            for _ in 0..3 {
+                while self.clients.get(index).is_some_and(|client| client.connection.is_some())
+                    && self.turn_of(index, 100_000) == Turn::Busy
+                {}
+                let back =
+                    |client: &Client| client.connection.is_none() && client.last_id.is_some();
+                if self.clients.get(index).is_some_and(back) {
+                    self.connect_client(index);
+                }
+            }
+        }
+        for client in &self.clients {
+            if let Some(connection) = &client.connection {
+                assert_eq!(connection.subscription.cursor, self.hub.watermark() + 1);
+                let lost = |owed: &&Published| !connection.ended.contains(&owed.channel);
+                let lost: Vec<_> = client.owed.values().filter(lost).collect();
+                assert!(lost.is_empty(), "lost in silence: {lost:?}");
+            }
+        }
+        let held = self.hub.held();
+        assert!(held.scheduled <= held.channels, "one look per channel: {held:?}");
+        assert!(held.journal_events <= self.limits.journal_events_max, "{held:?}");
+        assert!(held.bytes <= self.limits.rings_bytes_max, "{held:?}");
+        for client in std::mem::take(&mut self.clients) {
+            self.retire(client);
+        }
+        assert_eq!(self.hub.subscribers(), 0);
+    }
+
+    fn retire(&mut self, client: Client) {
+        self.totals.iter_mut().zip(client.got).for_each(|(sum, more)| *sum += more);
+    }
+
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        if self.told {
+            self.story.push(what());
+        }
+    }
+
+    fn channel(&mut self) -> ChannelName {
+        ChannelName::parse(self.random.pick(&CHANNELS)).unwrap()
+    }
+
+    fn publish(&mut self) {
+        let channel = self.channel();
+        let number = self.random.number() % 1_000;
+        let data = match self.random.below(4) {
+            0 => format!("{number}\nsecond line"),
+            1 => "long ".repeat(self.random.below(30)),
+            _ => number.to_string(),
+        };
+        let close = self.random.once_in(25).then(|| self.reason());
+        let key = self.random.once_in(8).then(|| format!("key {}", self.random.below(1_000_000)));
+        self.place_event(channel, data, key, close);
+    }
+
+    fn place_event(
+        &mut self,
+        channel: ChannelName,
+        data: String,
+        key: Option<String>,
+        close: Option<CloseReason>,
+    ) {
+        let event_type = EventType::parse(if data.len() == 2 { "kind" } else { "" }).unwrap();
+        let draft = Draft::new(event_type.as_ref(), &data);
+        let parsed = key.as_deref().map(|key| IdempotencyKey::parse(key).unwrap());
+        let change = Change::Event(draft, close);
+        match self.place(&channel, change, parsed) {
+            Ok(id) => {
+                self.tell(|| format!("publish {id} on {channel} {close:?}"));
+                self.ends.remove(&channel);
+                let published = Published { channel: channel.clone(), data: data.clone() };
+                for client in &mut self.clients {
+                    client.expect(id.seq, &published);
+                }
+                self.log.insert(id.seq, published);
+                if let Some(key) = key {
+                    self.keyed = Some((channel.clone(), key + "\n" + &data, id));
+                }
+                if let Some(reason) = close {
+                    self.ends.insert(channel, (id.seq + 1, reason));
+                }
+            }
+            Err(Refusal::Closed(reason)) => {
+                let known = self.ends.get(&channel).map(|(_, reason)| *reason);
+                assert_eq!(known, Some(reason), "{channel} was not closed");
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn place(
+        &mut self,
+        channel: &ChannelName,
+        change: Change,
+        key: Option<IdempotencyKey>,
+    ) -> Result<EventId, Refusal> {
+        let (channel, now_ms) = (channel.clone(), self.now_ms);
+        self.broker.place(Publication { channel, change, key, now_ms }).map(|placed| placed.id)
+    }
+
+    fn reason(&mut self) -> CloseReason {
+        self.random.pick(&[CloseReason::Done, CloseReason::Error, CloseReason::Cancelled])
+    }
+
+    /// A keyed publish is sent again: it is answered as before, whatever happened since.
+    fn retry(&mut self) {
+        let Some((channel, text, id)) = self.keyed.clone() else { return };
+        let (key, data) = text.split_once('\n').unwrap();
+        let event_type = EventType::parse(if data.len() == 2 { "kind" } else { "" }).unwrap();
+        let change = Change::Event(Draft::new(event_type.as_ref(), data), None);
+        let watermark = self.hub.watermark();
+        let again = self.place(&channel, change, Some(IdempotencyKey::parse(key).unwrap()));
+        assert_eq!((again, self.hub.watermark()), (Ok(id), watermark), "published once");
+    }
+
+    fn close(&mut self) {
+        let (channel, reason) = (self.channel(), self.reason());
+        let before = self.hub.watermark();
+        let id = self.place(&channel, Change::Close(reason), None).unwrap();
+        if id.seq > before {
+            self.tell(|| format!("close {channel} at {id}"));
+            self.ends.insert(channel, (id.seq, reason));
+        }
+    }
+
+    fn delete(&mut self) {
+        let channel = self.channel();
+        if let Ok(id) = self.place(&channel, Change::Delete, None) {
+            self.tell(|| format!("delete {channel} at {id}"));
+            self.ends.insert(channel, (id.seq, CloseReason::Deleted));
+        }
+    }
+
+    fn pass_time(&mut self) {
+        self.now_ms += self.random.pick(&[1, 40, 400, 5_000, 40_000]);
+        let channels_max = self.random.pick(&[1, 3, 100]);
+        self.hub.maintain(self.now_ms, channels_max);
+        let now_ms = self.now_ms;
+        self.tell(|| format!("maintain at {now_ms}"));
+    }
+
+    /// A new life of the log. Everybody is cut off.
+    fn restart(&mut self) {
+        self.epochs += 1;
+        let seed = self.random.number() ^ self.epochs;
+        for client in &mut self.clients {
+            client.disconnect();
+            client.owed.clear();
+            client.aborted = false;
+        }
+        (self.hub, self.broker) = hub(&self.limits, seed);
+        self.shared = Shared::default();
+        self.log.clear();
+        self.ends.clear();
+        self.keyed = None;
+        self.tell(|| "restart".to_owned());
+    }
+
+    fn connect(&mut self) {
+        let idle = |client: &Client| client.connection.is_none();
+        let back = self.clients.iter().position(idle);
+        if let Some(index) = back.filter(|_| !self.random.once_in(4)) {
+            return self.connect_client(index);
+        }
+        if self.clients.len() == 6 {
+            let leaver = self.clients.remove(0);
+            return self.retire(leaver);
+        }
+        let texts = self.random.pick(&SELECTORS);
+        self.born += 1;
+        self.clients.push(Client {
+            number: self.born,
+            selectors: Selectors::parse(texts.iter().copied()).unwrap(),
+            framing: self.random.pick(&[Framing::Bare, Framing::Chunked]),
+            envelope: self.random.once_in(4),
+            control: !self.random.once_in(5),
+            last_id: None,
+            owed: BTreeMap::new(),
+            connection: None,
+            aborted: false,
+            got: [0; 3],
+        });
+        self.connect_client(self.clients.len() - 1);
+    }
+
+    fn connect_client(&mut self, index: usize) {
+        let start = match self.clients[index].last_id {
+            Some(id) => Start::After(id.to_string()),
+            None => match self.random.below(4) {
+                0 => Start::Beginning,
+                1 => Start::Last(self.random.below(6) as u64),
+                _ => Start::Now,
+            },
+        };
+        let client = &self.clients[index];
+        let request = Request {
+            selectors: client.selectors.clone(),
+            start: start.clone(),
+            control: client.control,
+            open: self.random.once_in(2),
+            envelope: client.envelope,
+        };
+        let subscribed = self.hub.subscribe(&request, 0, 5_000).unwrap();
+        let texts: Vec<_> = client.selectors.texts().collect();
+        let story = format!("client {} {texts:?} {start:?}: {}", client.number, told(&subscribed));
+        let here = |id: EventId| id.epoch == self.hub.epoch();
+        let resumed = client.last_id.is_some_and(here);
+        self.tell(|| story);
+        match subscribed {
+            Subscribed::Finished => self.finish(index),
+            Subscribed::Gap => {
+                self.totals[4] += 1;
+                let client = &mut self.clients[index];
+                assert!(!client.control && client.last_id.is_some());
+                // It was told; it begins anew.
+                client.last_id = None;
+                client.owed.clear();
+                client.aborted = false;
+            }
+            Subscribed::Live(opening) => {
+                let position = opening.subscription.position().seq;
+                if resumed {
+                    self.totals[3] += 1;
+                    let (number, aborted) =
+                        (self.clients[index].number, self.clients[index].aborted);
+                    assert!(!aborted, "client {number}: cut off at the same place for ever");
+                } else {
+                    self.begin(index, &start, position);
+                }
+                let client = &mut self.clients[index];
+                let mut connection =
+                    Connection::new(opening.subscription, &opening.events, client.framing);
+                connection.finishing = opening.finished;
+                let over = |name: &&ChannelName| {
+                    let closed = self.hub.channel(name).is_some_and(|info| info.closed.is_some());
+                    closed && self.ends[*name].0 <= position
+                };
+                let ended = client.selectors.channels().iter().filter(over).cloned();
+                connection.ended.extend(ended);
+                client.connection = Some(connection);
+            }
+        }
+    }
+
+    /// Nothing will ever come: then nothing may be left that was not deleted.
+    fn finish(&mut self, index: usize) {
+        self.totals[5] += 1;
+        let client = self.clients.remove(index);
+        for name in client.selectors.channels() {
+            assert!(self.ends.contains_key(name), "204 but {name} has not ended");
+        }
+        for (seq, owed) in &client.owed {
+            let end = self.ends.get(&owed.channel);
+            let deleted = end.is_some_and(|(_, reason)| *reason == CloseReason::Deleted);
+            assert!(deleted, "204 but {seq} of {} was never seen", owed.channel);
+        }
+        self.retire(client);
+    }
+
+    /// What a client is owed that begins without an id of this life: what is kept from its
+    /// position on.
+    fn begin(&mut self, index: usize, start: &Start, position: u64) {
+        let names = CHANNELS.map(|name| ChannelName::parse(name).unwrap());
+        let client = &mut self.clients[index];
+        let matching = names.iter().filter(|name| client.selectors.matches(name));
+        let kept: BTreeSet<u64> = matching
+            .filter_map(|name| self.hub.history(name, &HistoryFrom::Beginning, 1_000))
+            .flat_map(|history| history.events.into_iter().map(|event| event.seq))
+            .collect();
+        let ahead = kept.range(position + 1..).count();
+        match start {
+            Start::Now => assert_eq!(position, self.hub.watermark()),
+            Start::Last(count) => assert_eq!(ahead, kept.len().min(*count as usize)),
+            Start::After(_) | Start::Beginning => assert_eq!(ahead, kept.len()),
+        }
+        let owed = kept.range(position + 1..).map(|seq| (*seq, self.log[seq].clone()));
+        client.owed = owed.collect();
+    }
+
+    fn disconnect(&mut self) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let index = self.random.below(self.clients.len());
+        let number = self.clients[index].number;
+        self.tell(|| format!("client {number} is cut off"));
+        self.clients[index].disconnect();
+    }
+
+    fn turn(&mut self) {
+        if self.clients.is_empty() {
+            return;
+        }
+        let index = self.random.below(self.clients.len());
+        let room = self.random.pick(&[0, 1, 30, 100, 100_000]);
+        self.turn_of(index, room);
+    }
+
+    fn turn_of(&mut self, index: usize, room: usize) -> Turn {
+        let client = &mut self.clients[index];
+        let turn = client.turn(&self.hub, &mut self.shared, &mut self.random, room);
+        let over = turn == Turn::Over && !client.aborted;
+        let (number, seq) = (client.number, client.last_id.map(|id| id.seq));
+        self.tell(|| format!("turn of client {number} with {room}: {turn:?}, at {seq:?}"));
+        if over {
+            let client = self.clients.remove(index);
+            self.retire(client);
+        }
+        turn
+    }
+}
+
+fn told(subscribed: &Subscribed) -> String {
+    match subscribed {
+        Subscribed::Live(opening) => {
+            format!("live after {} ({:?})", opening.subscription.position(), opening.replay)
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// Tiny bounds, so that everything that can be full is full.
+fn limits(random: &mut Random) -> HubLimits {
+    let retention = |random: &mut Random| Retention {
+        ring_events_max: random.pick(&[1, 2, 3, 8, 100]),
+        ring_bytes_max: random.pick(&[200, 600, 1_000_000]),
+        ring_age_ms: random.pick(&[1, 300, 10_000, 1_000_000]),
+        closed_retention_ms: random.pick(&[1, 1_000, 30_000]),
+    };
+    let special = retention(random);
+    HubLimits {
+        channels_max: CHANNELS.len(),
+        tombstones_max: random.pick(&[0, 1, 2, 100]),
+        journal_events_max: random.pick(&[1, 5, 30, 1_000]),
+        rings_bytes_max: random.pick(&[200, 2_000, 1_000_000]),
+        idempotency_keys_max: 1_000,
+        retention: retention(random),
+        retentions: vec![(Pattern::parse("a/*").unwrap(), special)],
+    }
+}
+
+fn hub(limits: &HubLimits, seed: u64) -> (Arc<Hub>, MemoryBroker) {
+    let doorbell = Arc::new(Doorbell::new(Box::new(|| {})));
+    let hub = Arc::new(Hub::new(Epoch::from_random(seed), limits.clone(), vec![doorbell]));
+    (Arc::clone(&hub), MemoryBroker::new(hub))
+}

@@ -1,0 +1,82 @@
+//! Listeners: how sockets are made ready and accepted.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::sleep,
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    config::Config,
+    connection,
+    limits::{ACCEPT_PAUSE_MS, REFUSED_CONNECTIONS_MAX},
+    state::Shared,
+};
+
+/// Opens the public listener. What is set here, accepted sockets inherit.
+pub(crate) fn public(config: &Config) -> io::Result<TcpListener> {
+    let socket = open(config.listen)?;
+    // A stalled subscriber costs the kernel no more than this.
+    socket.set_send_buffer_size(config.socket_unsent_bytes_max as usize)?;
+    socket.set_tcp_notsent_lowat(config.socket_unsent_bytes_max)?;
+    // A peer that vanished without a word is noticed while something is unacknowledged, and the
+    // heartbeat sees to that.
+    let stall = Duration::from_millis(config.write_stall_ms_max.into());
+    socket.set_tcp_user_timeout(Some(stall))?;
+    listen(&socket, config)
+}
+
+/// Opens the operators' listener.
+pub(crate) fn admin(config: &Config) -> io::Result<TcpListener> {
+    listen(&open(config.admin_listen)?, config)
+}
+
+/// Accepts connections until it is dropped.
+pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker) {
+    let permits = Arc::new(Semaphore::new(shared.state.config.connections_max));
+    let refusals = Arc::new(Semaphore::new(REFUSED_CONNECTIONS_MAX));
+    loop {
+        let Some(stream) = next(&listener).await else { continue };
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            tasks.spawn(connection::serve(Arc::clone(&shared), stream, Some(permit)));
+            continue;
+        }
+        shared.state.count_full();
+        // Full: there is room to say so properly, and a bound on that too.
+        let Ok(refusal) = Arc::clone(&refusals).acquire_owned().await else { return };
+        let shared = Arc::clone(&shared);
+        tasks.spawn(async move {
+            connection::serve(shared, stream, None).await;
+            drop(refusal);
+        });
+    }
+}
+
+/// The next socket; none after an error that may pass, such as no file left to open.
+pub(crate) async fn next(listener: &TcpListener) -> Option<TcpStream> {
+    match listener.accept().await {
+        Ok((stream, _)) => Some(stream),
+        Err(_) => {
+            sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            None
+        }
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn listen(socket: &Socket, config: &Config) -> io::Result<TcpListener> {
+    socket.listen(i32::try_from(config.listen_backlog).unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.try_clone()?.into())
+}

@@ -1,0 +1,410 @@
+//! `POST /channels/{channel}` and `POST /events`: what a publish asks for, and a body of one event.
+//!
+//! Policy: one event is published when its whole body is there, or not at all. Who publishes waits
+//! for the event's place, never for a subscriber. When the hub drains, new publishes are refused
+//! and those in flight finish.
+
+use std::{io::Write, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use fanfare_core::{
+    Change, ChannelName, CloseReason, Draft, EventType, IdempotencyKey, Placed, Publication,
+};
+use hyper::{HeaderMap, Response, header, header::HeaderValue};
+use tokio::sync::oneshot;
+
+use crate::{
+    body::Body,
+    metrics::Reached,
+    ndjson::Ndjson,
+    problem::{Kind, Problem},
+    publish_many::{self, Many, Source},
+    query::Query,
+    sse_body::SseBody,
+    state::State,
+    upload::{Incoming, Upload},
+};
+
+/// Where a publish goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Target {
+    /// `/channels/{channel}`
+    Channel(ChannelName),
+    /// `/events`: each line names its channel.
+    Lines,
+}
+
+/// How a body holds events.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    Ndjson,
+    One,
+    Sse,
+}
+
+/// What the query of a publish asks for.
+#[derive(Clone, Debug, Default)]
+struct Options {
+    /// The type of events that name none.
+    event_type: Option<EventType>,
+    /// How the channel ends after the last event.
+    close: Option<CloseReason>,
+    /// Whether each event is acknowledged as it is accepted.
+    acks: bool,
+}
+
+/// Publishes a body.
+pub(crate) async fn answer<B: Incoming>(
+    state: &Arc<State>,
+    target: Target,
+    query: &Query,
+    headers: &HeaderMap,
+    body: B,
+) -> Result<Response<Body>, Problem> {
+    // The token first: a drain that begins after the look waits for this publish.
+    let token = state.publishes.token();
+    let mut upload = Upload::new(body, headers);
+    let asked = if state.draining.is_cancelled() {
+        Err(Problem::draining(state))
+    } else {
+        ask(&target, query, headers)
+    };
+    let (form, options, key) = match asked {
+        Ok(asked) => asked,
+        Err(problem) => {
+            upload.discard();
+            return Err(problem);
+        }
+    };
+    let data_max = state.config.event_data_bytes_max;
+    let (source, channel) = match (form, target) {
+        (Form::One, Target::Channel(channel)) => {
+            let answered = one(state, channel, options, key, &mut upload).await;
+            if answered.is_err() {
+                upload.discard();
+            }
+            return answered;
+        }
+        (Form::Sse, Target::Channel(channel)) => {
+            (Source::Sse(SseBody::new(options.event_type, data_max)), Some(channel))
+        }
+        (_, Target::Channel(channel)) => {
+            (Source::Ndjson(Ndjson::new(options.event_type, data_max, false)), Some(channel))
+        }
+        (_, Target::Lines) => {
+            (Source::Ndjson(Ndjson::new(options.event_type, data_max, true)), None)
+        }
+    };
+    let many = Many::new(state, channel, options.close, source, upload, token);
+    if options.acks {
+        return Ok(publish_many::acknowledged(many));
+    }
+    Box::pin(publish_many::summed_up(many)).await
+}
+
+/// What the head of a publish asks for, if that can be had.
+fn ask(
+    target: &Target,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<(Form, Options, Option<IdempotencyKey>), Problem> {
+    let form = form(headers)?;
+    let options = options(query)?;
+    let key = key(headers)?;
+    let refused = match (target, form) {
+        (Target::Lines, Form::One | Form::Sse) => Some((
+            Kind::MediaType,
+            "a publish to /events is `Content-Type: application/x-ndjson`: its lines name their \
+             channels",
+        )),
+        (Target::Lines, _) if options.close.is_some() => Some((
+            Kind::Query,
+            "`close` is for a publish to one channel: /channels/{channel}?close",
+        )),
+        (_, Form::One) if options.acks => Some((
+            Kind::Query,
+            "`acks=stream` is for a body of many events: `Content-Type: application/x-ndjson` or \
+             `text/event-stream`",
+        )),
+        (_, Form::Ndjson | Form::Sse) if key.is_some() => Some((
+            Kind::IdempotencyKey,
+            "`Idempotency-Key` is for a body of one event; a line of NDJSON has its own `key`",
+        )),
+        _ => None,
+    };
+    match refused {
+        Some((kind, detail)) => Err(Problem::new(kind, detail)),
+        None => Ok((form, options, key)),
+    }
+}
+
+fn form(headers: &HeaderMap) -> Result<Form, Problem> {
+    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
+        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let detail = "a body is published as it is; `Content-Encoding` is not taken";
+        return Err(Problem::new(Kind::MediaType, detail));
+    }
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Form::One) };
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii();
+    Ok(if essence.eq_ignore_ascii_case(b"application/x-ndjson") {
+        Form::Ndjson
+    } else if essence.eq_ignore_ascii_case(b"text/event-stream") {
+        Form::Sse
+    } else {
+        Form::One
+    })
+}
+
+fn options(query: &Query) -> Result<Options, Problem> {
+    let event_type = EventType::parse(query.single("event")?.unwrap_or_default());
+    let event_type = event_type.map_err(|e| Problem::new(Kind::EventType, e.to_string()))?;
+    let close = query.single("close")?.map(|text| {
+        let expected = "`done`, `error` or `cancelled`, or bare for `done`";
+        CloseReason::parse(text).ok_or_else(|| Query::wrong("close", text, expected))
+    });
+    let acks = match query.single("acks")? {
+        None => false,
+        Some("stream") => true,
+        Some(other) => return Err(Query::wrong("acks", other, "`stream`")),
+    };
+    Ok(Options { event_type, close: close.transpose()?, acks })
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        let detail = "the request has two `Idempotency-Key` headers, one is allowed";
+        return Err(Problem::new(Kind::IdempotencyKey, detail));
+    }
+    let text = std::str::from_utf8(value.as_bytes());
+    let text = text.map_err(|_| Problem::new(Kind::IdempotencyKey, "the key is not UTF-8"))?;
+    let key = IdempotencyKey::parse(text);
+    key.map(Some).map_err(|error| Problem::new(Kind::IdempotencyKey, error.to_string()))
+}
+
+/// Publishes a body that is one event, or that only ends the channel.
+async fn one<B: Incoming>(
+    state: &State,
+    channel: ChannelName,
+    options: Options,
+    key: Option<IdempotencyKey>,
+    upload: &mut Upload<B>,
+) -> Result<Response<Body>, Problem> {
+    let data = whole(state, upload).await?;
+    let change = match options.close {
+        Some(reason) if data.is_empty() => Change::Close(reason),
+        close => {
+            let data = std::str::from_utf8(&data).map_err(|error| not_utf8(error.valid_up_to()))?;
+            Change::Event(Draft::new(options.event_type.as_ref(), data), close)
+        }
+    };
+    let placed = place(state, channel, change, key).await?;
+    let mut json = Vec::with_capacity(ACK_BYTES);
+    push_ack(&mut json, &placed);
+    Ok(json_response(json))
+}
+
+/// The whole body, if it is not too long for one event.
+async fn whole<B: Incoming>(state: &State, upload: &mut Upload<B>) -> Result<Bytes, Problem> {
+    let bytes_max = state.config.event_data_bytes_max;
+    let too_large = |bytes| {
+        state.metrics.reached(Reached::EventDataBytes);
+        Problem::event_too_large(bytes, bytes_max)
+    };
+    let announced = upload.announced_bytes();
+    if announced.is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(too_large(announced));
+    }
+    let Some(first) = upload.chunk(state).await? else { return Ok(Bytes::new()) };
+    if first.len() > bytes_max {
+        return Err(too_large(None));
+    }
+    if upload.is_over() {
+        return Ok(first);
+    }
+    let mut all = Vec::from(first);
+    while let Some(chunk) = upload.chunk(state).await? {
+        if all.len() + chunk.len() > bytes_max {
+            return Err(too_large(None));
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all.into())
+}
+
+fn not_utf8(valid_up_to: usize) -> Problem {
+    let detail = format!(
+        "the data is not UTF-8 from byte {valid_up_to} on; server-sent events are text, so bytes \
+         have to be encoded, for example as base64"
+    );
+    Problem::new(Kind::NotUtf8, detail)
+}
+
+/// Gives one change its place.
+pub(crate) async fn place(
+    state: &State,
+    channel: ChannelName,
+    change: Change,
+    key: Option<IdempotencyKey>,
+) -> Result<Placed, Problem> {
+    let began = Instant::now();
+    let (sender, receiver) = oneshot::channel();
+    let publication = Publication { channel, change, key, now_ms: state.now_ms() };
+    state.broker.publish(publication, Box::new(move |result| drop(sender.send(result))));
+    let result = receiver.await.map_err(|_| {
+        Problem::unavailable("the broker gave no answer: whether it was published is not known")
+    })?;
+    state.metrics.publish_took(began.elapsed());
+    Ok(result?)
+}
+
+/// Appends what a publisher is told of one accepted event.
+pub(crate) fn push_ack(out: &mut Vec<u8>, placed: &Placed) {
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{{\"id\":\"{}\",\"subscribers\":{}}}", placed.id, placed.subscribers);
+}
+
+/// An answer of JSON.
+pub(crate) fn json_response(json: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::full(json));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response
+}
+
+/// The media type of answers that are not streams of events.
+pub(crate) const JSON: &str = "application/json";
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Bytes that an ack usually has at most.
+const ACK_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, TestBody};
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (header::HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs.iter().map(pair) {
+            map.append(name, value);
+        }
+        map
+    }
+
+    async fn post(
+        state: &Arc<State>,
+        query: &str,
+        pairs: &[(&'static str, &'static str)],
+        body: TestBody,
+    ) -> Result<serde_json::Value, Problem> {
+        let target = Target::Channel(ChannelName::parse("news").unwrap());
+        let query = Query::parse(query).unwrap();
+        let response = answer(state, target, &query, &headers(pairs), body).await?;
+        Ok(testing::json(response).await)
+    }
+
+    async fn kind(
+        state: &Arc<State>,
+        query: &str,
+        pairs: &[(&'static str, &'static str)],
+        body: TestBody,
+    ) -> Kind {
+        post(state, query, pairs, body).await.unwrap_err().kind()
+    }
+
+    #[tokio::test]
+    async fn one_event_is_published_whole() {
+        let state = testing::state();
+        let told = post(&state, "event=tick", &[], testing::chunks(["he", "llo"])).await.unwrap();
+        assert_eq!(told["subscribers"], 0);
+        assert_eq!(told["id"], state.hub.id(1).to_string());
+        assert_eq!(testing::events(&state, "news"), [(Some("tick".into()), "hello".into())]);
+        let told = post(&state, "", &[], testing::chunks([])).await.unwrap();
+        assert_eq!(told["id"], state.hub.id(2).to_string());
+        assert_eq!(testing::events(&state, "news")[1], (None, String::new()));
+    }
+
+    #[tokio::test]
+    async fn half_a_body_publishes_nothing() {
+        let state = testing::state();
+        assert_eq!(kind(&state, "", &[], testing::chunks(["a", "!cut"])).await, Kind::BodyCutOff);
+        assert_eq!(state.hub.published_total(), 0);
+    }
+
+    #[tokio::test]
+    async fn data_is_utf8_and_bounded() {
+        let state = testing::state();
+        let body = testing::raw(vec![b"ok\xff".to_vec()]);
+        assert_eq!(kind(&state, "", &[], body).await, Kind::NotUtf8);
+        let max = state.config.event_data_bytes_max;
+        let fits = vec![vec![b'a'; max / 2], vec![b'a'; max - max / 2]];
+        post(&state, "", &[], testing::raw(fits)).await.unwrap();
+        let body = testing::raw(vec![vec![b'a'; max], vec![b'a']]);
+        assert_eq!(kind(&state, "", &[], body).await, Kind::EventTooLarge);
+        let body = testing::raw(vec![vec![b'a'; max + 1]]);
+        assert_eq!(kind(&state, "", &[], body).await, Kind::EventTooLarge);
+        assert_eq!(state.hub.published_total(), 1);
+    }
+
+    #[tokio::test]
+    async fn close_ends_a_channel_once() {
+        let state = testing::state();
+        post(&state, "close", &[], testing::chunks(["last"])).await.unwrap();
+        assert_eq!(testing::closed(&state, "news"), Some(CloseReason::Done));
+        post(&state, "close=error", &[], testing::chunks([])).await.unwrap();
+        assert_eq!(testing::closed(&state, "news"), Some(CloseReason::Done));
+        let late = kind(&state, "", &[], testing::chunks(["x"])).await;
+        assert_eq!(late, Kind::ChannelClosed);
+        assert_eq!(kind(&state, "close=deleted", &[], testing::chunks([])).await, Kind::Query);
+        assert_eq!(testing::events(&state, "news").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_key_publishes_once() {
+        let state = testing::state();
+        let key = [("idempotency-key", "k")];
+        let first = post(&state, "", &key, testing::chunks(["a"])).await.unwrap();
+        let again = post(&state, "", &key, testing::chunks(["a"])).await.unwrap();
+        assert_eq!(first["id"], again["id"]);
+        let other = kind(&state, "", &key, testing::chunks(["b"])).await;
+        assert_eq!(other, Kind::IdempotencyKeyReused);
+        let two = [("idempotency-key", "k"), ("idempotency-key", "k")];
+        for pairs in [two.as_slice(), &[("idempotency-key", "")]] {
+            let wrong = kind(&state, "", pairs, testing::chunks(["a"])).await;
+            assert_eq!(wrong, Kind::IdempotencyKey);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_together_is_refused() {
+        let state = testing::state();
+        let ndjson = ("content-type", "Application/X-NDJSON; charset=utf-8");
+        for (query, pairs, expected) in [
+            ("acks=stream", &[][..], Kind::Query),
+            ("acks=all", &[ndjson], Kind::Query),
+            ("event=fanfare.open", &[], Kind::EventType),
+            ("event=a%0Ab", &[], Kind::EventType),
+            ("event=a&event=b", &[], Kind::Query),
+            ("", &[ndjson, ("idempotency-key", "k")], Kind::IdempotencyKey),
+            ("", &[("content-encoding", "gzip")], Kind::MediaType),
+        ] {
+            let body = testing::chunks(["{\"data\":1}\n"]);
+            assert_eq!(kind(&state, query, pairs, body).await, expected, "{query}");
+        }
+        assert_eq!(state.hub.published_total(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_drain_refuses_new_publishes() {
+        let state = testing::state();
+        state.draining.cancel();
+        assert_eq!(kind(&state, "", &[], testing::chunks(["a"])).await, Kind::Draining);
+        assert_eq!(state.hub.published_total(), 0);
+        assert!(state.publishes.is_empty());
+    }
+}

@@ -1,0 +1,458 @@
+//! A body of many events, each published as soon as its line or block is complete.
+//!
+//! Policy: what is wrong ends the request, and its answer names the line and how many events were
+//! accepted before it; those stay published. A publisher that asked for acks and does not read
+//! them is not read on either, so that nothing piles up.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use fanfare_core::{
+    Change, ChannelName, CloseReason, Draft, EventId, IdempotencyKey, Placed, Publishing,
+};
+use hyper::{Response, body::Frame, header, header::HeaderValue};
+use serde::Serialize;
+use tokio::{sync::mpsc, task::coop::consume_budget};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use crate::{
+    body::{Body, BodyError},
+    limits::{ACK_BYTES_MAX, ACK_CHUNKS_MAX, STREAM_CHANNELS_MAX},
+    metrics::Reached,
+    ndjson::Ndjson,
+    problem::{Kind, Problem, Progress},
+    publish::{json_response, place, push_ack},
+    sse_body::SseBody,
+    state::State,
+    upload::{Incoming, Upload},
+};
+
+/// One event of a body.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// Its channel, if it names one.
+    pub(crate) channel: Option<ChannelName>,
+    /// The event.
+    pub(crate) draft: Draft,
+    /// Publishes it once.
+    pub(crate) key: Option<IdempotencyKey>,
+}
+
+/// What finds events in a body.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Ndjson(Ndjson),
+    Sse(SseBody),
+}
+
+impl Source {
+    fn push(&mut self, chunk: Bytes) {
+        match self {
+            Self::Ndjson(ndjson) => ndjson.push(&chunk),
+            Self::Sse(sse) => sse.push(chunk),
+        }
+    }
+
+    /// Says that the body ended as it should.
+    fn end(&mut self) {
+        match self {
+            Self::Ndjson(ndjson) => ndjson.end(),
+            // An unfinished block is none (WHATWG HTML, section 9.2.6).
+            Self::Sse(_) => {}
+        }
+    }
+
+    /// The next event that is complete.
+    fn next(&mut self) -> Result<Option<Item>, Problem> {
+        match self {
+            Self::Ndjson(ndjson) => ndjson.next(),
+            Self::Sse(sse) => sse.next(),
+        }
+    }
+
+    /// The number of the last line that was looked at, from 1 on.
+    fn line(&self) -> u64 {
+        match self {
+            Self::Ndjson(ndjson) => ndjson.line(),
+            Self::Sse(sse) => sse.line(),
+        }
+    }
+}
+
+/// A publish of many events.
+pub(crate) struct Many<B> {
+    state: Arc<State>,
+    /// The channel of events that name none.
+    channel: Option<ChannelName>,
+    /// How it ends after the last event.
+    close: Option<CloseReason>,
+    source: Source,
+    upload: Upload<B>,
+    summary: Summary,
+    /// The channels that were published to, by instance.
+    publishing: HashMap<u64, Publishing>,
+    /// Keeps a drain waiting.
+    _token: TaskTrackerToken,
+}
+
+/// What came of it so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Summary {
+    first: Option<EventId>,
+    last: Option<EventId>,
+    accepted: u64,
+}
+
+/// Where acks go.
+struct Acks {
+    /// Those that were not handed over yet, each on its line.
+    pending: Vec<u8>,
+    /// Takes them to the answer's body; none if the publisher did not ask for any.
+    sender: Option<mpsc::Sender<Bytes>>,
+}
+
+impl<B: Incoming> Many<B> {
+    pub(crate) fn new(
+        state: &Arc<State>,
+        channel: Option<ChannelName>,
+        close: Option<CloseReason>,
+        source: Source,
+        upload: Upload<B>,
+        token: TaskTrackerToken,
+    ) -> Self {
+        let (state, summary, publishing) = (Arc::clone(state), Summary::default(), HashMap::new());
+        Self { state, channel, close, source, upload, summary, publishing, _token: token }
+    }
+
+    /// Publishes all of it, or up to what is wrong.
+    async fn run(&mut self, acks: &mut Acks) -> Result<(), Problem> {
+        self.read(acks).await.map_err(|problem| {
+            let limit = match problem.kind() {
+                Kind::EventTooLarge => Some(Reached::EventDataBytes),
+                Kind::LineTooLong => Some(Reached::LineBytes),
+                _ => None,
+            };
+            limit.into_iter().for_each(|limit| self.state.metrics.reached(limit));
+            let (line, accepted) = (self.source.line(), self.summary.accepted);
+            problem.with_progress(Progress { line, accepted })
+        })
+    }
+
+    async fn read(&mut self, acks: &mut Acks) -> Result<(), Problem> {
+        loop {
+            let chunk = self.upload.chunk(&self.state).await?;
+            let ended = chunk.is_none();
+            match chunk {
+                Some(chunk) => self.source.push(chunk),
+                None => self.source.end(),
+            }
+            while let Some(item) = self.source.next()? {
+                self.place(item, acks).await?;
+                // Others have a turn on this thread, however long the chunk is.
+                consume_budget().await;
+            }
+            acks.hand_over().await;
+            if ended {
+                break;
+            }
+        }
+        if let (Some(reason), Some(channel)) = (self.close, self.channel.clone()) {
+            place(&self.state, channel, Change::Close(reason), None).await?;
+        }
+        Ok(())
+    }
+
+    async fn place(&mut self, item: Item, acks: &mut Acks) -> Result<(), Problem> {
+        let Some(channel) = item.channel.or_else(|| self.channel.clone()) else {
+            return Err(Problem::new(Kind::Line, "the line names no `channel`"));
+        };
+        let placed = place(&self.state, channel, Change::Event(item.draft, None), item.key).await?;
+        self.summary.first.get_or_insert(placed.id);
+        self.summary.last = Some(placed.id);
+        self.summary.accepted += 1;
+        acks.push(&placed).await;
+        self.note(placed);
+        Ok(())
+    }
+
+    /// Notes that a streaming publish is open on a channel.
+    fn note(&mut self, placed: Placed) {
+        if let Some(channel) = placed.channel
+            && self.publishing.len() < STREAM_CHANNELS_MAX
+        {
+            let entry = self.publishing.entry(channel.instance());
+            entry.or_insert_with(|| Publishing::on(channel));
+        }
+    }
+}
+
+impl Acks {
+    fn none() -> Self {
+        Self { pending: Vec::new(), sender: None }
+    }
+
+    fn to(sender: mpsc::Sender<Bytes>) -> Self {
+        Self { pending: Vec::new(), sender: Some(sender) }
+    }
+
+    async fn push(&mut self, placed: &Placed) {
+        if self.sender.is_some() {
+            push_ack(&mut self.pending, placed);
+            self.pending.push(b'\n');
+            if self.pending.len() >= ACK_BYTES_MAX {
+                self.hand_over().await;
+            }
+        }
+    }
+
+    /// Waits until the publisher has read enough of those before.
+    async fn hand_over(&mut self) {
+        if let Some(sender) = &self.sender
+            && !self.pending.is_empty()
+        {
+            let chunk = Bytes::copy_from_slice(&self.pending);
+            self.pending.clear();
+            // The receiver owns the publish: when it is gone, so is this.
+            sender.send(chunk).await.ok();
+        }
+    }
+}
+
+/// Publishes a body and then tells how many events it had.
+pub(crate) async fn summed_up<B: Incoming>(mut many: Many<B>) -> Result<Response<Body>, Problem> {
+    match many.run(&mut Acks::none()).await {
+        Ok(()) => {
+            let id = |id: Option<EventId>| id.map(|id| id.to_string());
+            let Summary { first, last, accepted } = many.summary;
+            let told = Told { first_id: id(first), last_id: id(last), accepted };
+            Ok(json_response(serde_json::to_vec(&told).unwrap_or_default()))
+        }
+        Err(problem) => {
+            many.upload.discard();
+            Err(problem)
+        }
+    }
+}
+
+/// Answers at once, with a body that publishes as it is read: an ack a line, and last, if
+/// something is wrong, the problem as a line.
+pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
+    let (sender, chunks) = mpsc::channel(ACK_CHUNKS_MAX);
+    let publish = async move {
+        let mut acks = Acks::to(sender);
+        if let Err(problem) = many.run(&mut acks).await {
+            acks.pending.extend_from_slice(&problem.json());
+            acks.pending.push(b'\n');
+            many.upload.discard();
+        }
+        acks.hand_over().await;
+    };
+    let body = AckBody { publish: Some(Box::pin(publish)), chunks };
+    let mut response = Response::new(Body::stream(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// A body of acks that drives the publish they are of. Dropping it ends the publish.
+struct AckBody {
+    publish: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    chunks: mpsc::Receiver<Bytes>,
+}
+
+impl hyper::body::Body for AckBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(publish) = &mut self.publish
+            && publish.as_mut().poll(cx).is_ready()
+        {
+            self.publish = None;
+        }
+        let chunk = ready!(self.chunks.poll_recv(cx));
+        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}
+
+/// What a publisher of many events is told.
+#[derive(Serialize)]
+struct Told {
+    first_id: Option<String>,
+    last_id: Option<String>,
+    accepted: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use hyper::HeaderMap;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        publish::{self, Target},
+        query::Query,
+        testing::{self, TestBody},
+    };
+
+    async fn post(
+        state: &Arc<State>,
+        path: Option<&str>,
+        query: &str,
+        media_type: &'static str,
+        body: TestBody,
+    ) -> Result<Response<Body>, Problem> {
+        let channel = path.map(|name| ChannelName::parse(name).unwrap());
+        let target = channel.map_or(Target::Lines, Target::Channel);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        publish::answer(state, target, &Query::parse(query).unwrap(), &headers, body).await
+    }
+
+    async fn ndjson(
+        state: &Arc<State>,
+        query: &str,
+        chunks: impl IntoIterator<Item = &'static str>,
+    ) -> Result<Value, Problem> {
+        let body = testing::chunks(chunks);
+        let response = post(state, Some("a"), query, NDJSON, body).await?;
+        Ok(testing::json(response).await)
+    }
+
+    fn data(state: &State, channel: &str) -> Vec<String> {
+        testing::events(state, channel).into_iter().map(|(_, data)| data).collect()
+    }
+
+    #[tokio::test]
+    async fn lines_are_summed_up() {
+        let state = testing::state();
+        let chunks = ["{\"data\":\"1\"}\n\r\n{\"da", "ta\":\"2\"}\r\n{\"data\":\"3\"}"];
+        let told = ndjson(&state, "close", chunks).await.unwrap();
+        let (first, last) = (state.hub.id(1).to_string(), state.hub.id(3).to_string());
+        assert_eq!(told, json!({"first_id": first, "last_id": last, "accepted": 3}));
+        assert_eq!(data(&state, "a"), ["1", "2", "3"]);
+        assert_eq!(testing::closed(&state, "a"), Some(CloseReason::Done));
+        let told = ndjson(&state, "close", []).await.unwrap();
+        assert_eq!(told, json!({"first_id": null, "last_id": null, "accepted": 0}));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_line_ends_it_and_the_rest_stays() {
+        let state = testing::state();
+        let chunks = ["{\"data\":1}\n\n{\"data\":2}\n{\"dat\":3}\n{\"data\":4}\n"];
+        let problem = ndjson(&state, "close", chunks).await.unwrap_err();
+        let told: Value = serde_json::from_slice(&problem.json()).unwrap();
+        assert_eq!((&told["line"], &told["accepted"]), (&json!(4), &json!(2)), "{told}");
+        assert_eq!(data(&state, "a"), ["1", "2"]);
+        assert_eq!(testing::closed(&state, "a"), None);
+    }
+
+    #[tokio::test]
+    async fn a_cut_body_publishes_no_half_line() {
+        let state = testing::state();
+        let chunks = ["{\"data\":1}\n{\"data\":2}", "!cut"];
+        let problem = ndjson(&state, "close", chunks).await.unwrap_err();
+        assert_eq!(problem.kind(), Kind::BodyCutOff);
+        assert_eq!(data(&state, "a"), ["1"]);
+        let state = testing::state();
+        let body = testing::chunks(["data: 1\n\ndata: 2\n", "!cut"]);
+        let problem = post(&state, Some("a"), "", SSE, body).await.unwrap_err();
+        assert_eq!(problem.kind(), Kind::BodyCutOff);
+        assert_eq!(data(&state, "a"), ["1"]);
+    }
+
+    #[tokio::test]
+    async fn lines_to_events_name_their_channel() {
+        let state = testing::state();
+        let body = testing::chunks([
+            "{\"channel\":\"a\",\"data\":1}\n{\"channel\":\"b/c\",\"data\":2,\"event\":\"x\"}\n",
+            "{\"data\":3}\n",
+        ]);
+        let problem = post(&state, None, "event=t", NDJSON, body).await.unwrap_err();
+        assert_eq!(problem.kind(), Kind::Line);
+        assert_eq!(testing::events(&state, "a"), [(Some("t".into()), "1".into())]);
+        assert_eq!(testing::events(&state, "b/c"), [(Some("x".into()), "2".into())]);
+        for (query, media_type) in [("", "text/plain"), ("", SSE), ("close", NDJSON)] {
+            let body = testing::chunks(["{\"channel\":\"a\",\"data\":1}\n"]);
+            post(&state, None, query, media_type, body).await.unwrap_err();
+        }
+        assert_eq!(state.hub.published_total(), 2);
+    }
+
+    #[tokio::test]
+    async fn acks_come_line_by_line_and_end_with_the_problem() {
+        let state = testing::state();
+        let (sender, body) = testing::body();
+        let response = post(&state, Some("a"), "acks=stream", NDJSON, body).await.unwrap();
+        let mut acks = response.into_body();
+        let next = async |acks: &mut Body| {
+            let frame = acks.frame().await.unwrap().unwrap();
+            String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+        };
+        sender.send(Ok(Bytes::from("{\"data\":1}\n{\"data\":2}\n{\"da"))).await.unwrap();
+        let id = |seq| state.hub.id(seq);
+        let two = format!(
+            "{{\"id\":\"{}\",\"subscribers\":0}}\n{{\"id\":\"{}\",\"subscribers\":0}}\n",
+            id(1),
+            id(2)
+        );
+        assert_eq!(next(&mut acks).await, two);
+        sender.send(Ok(Bytes::from("ta\":3}\nnonsense\n"))).await.unwrap();
+        let last = next(&mut acks).await;
+        let (ack, problem) = last.trim_end().split_once('\n').unwrap();
+        assert_eq!(ack, format!("{{\"id\":\"{}\",\"subscribers\":0}}", id(3)));
+        let problem: Value = serde_json::from_str(problem).unwrap();
+        assert_eq!((&problem["line"], &problem["accepted"]), (&json!(4), &json!(3)));
+        assert!(acks.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn unread_acks_stop_the_reading() {
+        let state = testing::state();
+        let lines = "{\"data\":\"\"}\n".repeat(1_000);
+        let body = testing::raw(vec![lines.into_bytes(); 20]);
+        let response = post(&state, Some("a"), "acks=stream", NDJSON, body).await.unwrap();
+        let mut acks = response.into_body();
+        acks.frame().await.unwrap().unwrap();
+        assert!(state.hub.published_total() < 3_000, "{}", state.hub.published_total());
+        let rest = acks.collect().await.unwrap().to_bytes();
+        assert!(rest.ends_with(b"}\n"));
+        assert_eq!(state.hub.published_total(), 20_000);
+    }
+
+    #[tokio::test]
+    async fn an_open_stream_is_known_and_ends_with_the_drain() {
+        let state = testing::state();
+        let (sender, body) = testing::body();
+        let publish = {
+            let state = Arc::clone(&state);
+            tokio::spawn(async move { post(&state, Some("a"), "", NDJSON, body).await })
+        };
+        sender.send(Ok(Bytes::from("{\"data\":1}\n"))).await.unwrap();
+        while state.hub.published_total() == 0 {
+            tokio::task::yield_now().await;
+        }
+        state.draining.cancel();
+        assert_eq!(state.publishes.len(), 1);
+        state.publishes_end.cancel();
+        let problem = publish.await.unwrap().unwrap_err();
+        assert_eq!(problem.kind(), Kind::Draining);
+        assert!(problem.json().ends_with(b"\"accepted\":1}"));
+        assert!(state.publishes.is_empty());
+    }
+
+    const NDJSON: &str = "application/x-ndjson";
+    const SSE: &str = "text/event-stream";
+}

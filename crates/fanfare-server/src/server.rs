@@ -1,0 +1,210 @@
+//! The server: bind, run, drain.
+
+use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use fanfare_core::{Broker, Epoch, Hub, HubLimits, MemoryBroker};
+use fanfare_fanout::{Bells, Fanout, FanoutConfig};
+use tokio::{
+    net::TcpListener,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin,
+    config::Config,
+    drain::{self, Drained},
+    h2::H2,
+    limits::{CLOSE_MS_MAX, EXPORT_INTERVAL_MS, MAINTENANCE_CHANNELS_MAX, MAINTENANCE_INTERVAL_MS},
+    listener, metrics,
+    state::{Shared, State},
+};
+
+/// A hub with its listeners open.
+pub struct Server {
+    shared: Arc<Shared>,
+    public: TcpListener,
+    admin: TcpListener,
+    public_addr: SocketAddr,
+    admin_addr: SocketAddr,
+}
+
+impl Server {
+    /// Checks the settings, opens the listeners and starts the workers. Connections wait until
+    /// [`run`](Self::run).
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        let listen = |what, address| move |error| StartError::Listen { what, address, error };
+        let public = listener::public(&config).map_err(listen("--listen", config.listen))?;
+        let admin_at = listen("--admin-listen", config.admin_listen);
+        let admin = listener::admin(&config).map_err(admin_at)?;
+        let public_addr = public.local_addr().map_err(StartError::System)?;
+        let admin_addr = admin.local_addr().map_err(StartError::System)?;
+        let shared = start(config).map_err(StartError::System)?;
+        Ok(Self { shared, public, admin, public_addr, admin_addr })
+    }
+
+    /// Where publishers and subscribers connect.
+    pub fn public_addr(&self) -> SocketAddr {
+        self.public_addr
+    }
+
+    /// Where operators connect.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Serves until `drain` is cancelled, then sends everybody away and returns. A drain that
+    /// operators ask for begins the same way, but the hub stays until `drain` is cancelled.
+    pub async fn run(self, drain: CancellationToken) -> Drained {
+        let Self { shared, public, admin, .. } = self;
+        let state = Arc::clone(&shared.state);
+        let connections = TaskTracker::new();
+        let tasks = [
+            tokio::spawn(listener::accept(public, Arc::clone(&shared), connections.clone())),
+            tokio::spawn(admin::accept(admin, Arc::clone(&shared))),
+            tokio::spawn(Arc::clone(&shared.h2).run()),
+            tokio::spawn(maintain(Arc::clone(&state))),
+            tokio::spawn(export(Arc::clone(&shared))),
+        ];
+        tokio::select! {
+            () = drain.cancelled() => state.begin_drain(),
+            () = state.draining.cancelled() => {}
+        }
+        let drained = drain::run(&shared).await;
+        drain.cancelled().await;
+        shared.closing.cancel();
+        connections.close();
+        // Requests that do not end by themselves are cut with the process.
+        drop(timeout(Duration::from_millis(CLOSE_MS_MAX), connections.wait()).await);
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        if let Err(panic) = shared.fanout.stop().await {
+            std::panic::resume_unwind(panic);
+        }
+        drained
+    }
+}
+
+fn start(config: Config) -> io::Result<Arc<Shared>> {
+    let bells = Bells::new(config.workers)?;
+    let (h2_doorbell, h2_notify) = H2::doorbell();
+    let mut doorbells = bells.doorbells();
+    doorbells.push(h2_doorbell);
+    let limits = HubLimits {
+        channels_max: config.channels_max,
+        tombstones_max: config.tombstones_max,
+        journal_events_max: config.journal_events_max,
+        rings_bytes_max: config.rings_bytes_max,
+        idempotency_keys_max: config.idempotency_keys_max,
+        retention: config.retention,
+        retentions: config.channels.clone(),
+    };
+    let epoch = Epoch::from_random(fastrand::u64(..));
+    let hub = Arc::new(Hub::new(epoch, limits, doorbells));
+    let fanout_config = FanoutConfig { write_stall_ms_max: config.write_stall_ms_max };
+    let workers = config.workers;
+    let fanout = Fanout::start(Arc::clone(&hub), bells, fanout_config)?;
+    let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&hub)));
+    let state = Arc::new(State::new(config, Arc::clone(&hub), broker));
+    let h2 = H2::new(hub, workers, h2_notify);
+    Ok(Arc::new(Shared { state, fanout, h2, closing: CancellationToken::new() }))
+}
+
+/// Lets old events, idle channels and old keys go.
+async fn maintain(state: Arc<State>) {
+    let mut ticks = interval(Duration::from_millis(MAINTENANCE_INTERVAL_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        while state.hub.maintain(state.now_ms(), MAINTENANCE_CHANNELS_MAX) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Brings the counts of the hub and its workers to the exporter.
+async fn export(shared: Arc<Shared>) {
+    let mut ticks = interval(Duration::from_millis(EXPORT_INTERVAL_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        metrics::export(&shared);
+    }
+}
+
+/// Why a hub does not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address cannot be listened on; the machine or the settings are at fault.
+    Listen {
+        /// The setting.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A listener could be reached by anyone and nothing says that it may; the settings are.
+    Unsafe {
+        /// What is missing and what to do.
+        advice: String,
+    },
+    /// The system refused something else.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { what, address, .. } => write!(f, "cannot listen on {what} {address}"),
+            Self::Unsafe { advice } => f.write_str(advice),
+            Self::System(_) => f.write_str("the system refused what the hub needs to start"),
+        }
+    }
+}
+
+impl Error for StartError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Listen { error, .. } | Self::System(error) => Some(error),
+            Self::Unsafe { .. } => None,
+        }
+    }
+}
+
+impl Config {
+    /// What must hold between settings: off loopback, somebody must have said that it is meant.
+    pub fn check(&self) -> Result<(), StartError> {
+        let public = ("--listen", self.listen, "--insecure-open", self.insecure_open);
+        let admin = (
+            "--admin-listen",
+            self.admin_listen,
+            "--insecure-open-admin",
+            self.insecure_open_admin,
+        );
+        for (what, address, open, is_open) in [public, admin] {
+            if address.ip().is_loopback() {
+                continue;
+            }
+            let mut missing = Vec::new();
+            if self.allowed_hosts.is_empty() {
+                missing.push("--allowed-host NAME (the name that clients connect to)".to_owned());
+            }
+            if !is_open {
+                missing.push(format!(
+                    "{open} (there are no tokens: anyone who reaches it may use it)"
+                ));
+            }
+            if !missing.is_empty() {
+                let advice = format!(
+                    "{what} {address} is not on loopback, so it also needs {}; or listen on \
+                     127.0.0.1 behind a proxy",
+                    missing.join(" and ")
+                );
+                return Err(StartError::Unsafe { advice });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! The body of a request, read with patience but not for ever.
+//!
+//! Policy: a body that pauses for [`BODY_IDLE_MS_MAX`] is given up, and so is one that is still
+//! coming when a drain ends. A body that broke off is never taken for one that ended.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::{
+    HeaderMap,
+    body::{Body, Frame},
+    header,
+};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    body::BodyError,
+    limits::{BODY_DISCARD_BYTES_MAX, BODY_DISCARD_MS_MAX, BODY_IDLE_MS_MAX},
+    metrics::Reached,
+    problem::{Kind, Problem},
+    state::State,
+};
+
+/// A body that can be uploaded: hyper's, or a test's.
+pub(crate) trait Incoming:
+    Body<Data = Bytes, Error: Into<BodyError> + Send> + Send + Unpin + 'static
+{
+}
+
+impl<B> Incoming for B where
+    B: Body<Data = Bytes, Error: Into<BodyError> + Send> + Send + Unpin + 'static
+{
+}
+
+/// A body that is being read.
+#[derive(Debug)]
+pub(crate) struct Upload<B> {
+    body: B,
+    /// Whether the peer waits for `100 Continue`, which the first read sends.
+    waits: bool,
+}
+
+impl<B: Incoming> Upload<B> {
+    pub(crate) fn new(body: B, headers: &HeaderMap) -> Self {
+        Self { body, waits: headers.contains_key(header::EXPECT) }
+    }
+
+    /// Bytes of the whole body, if the head said so.
+    pub(crate) fn announced_bytes(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// Whether the last chunk was read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// The next bytes, at least one; none at the end.
+    pub(crate) async fn chunk(&mut self, state: &State) -> Result<Option<Bytes>, Problem> {
+        if state.publishes_end.is_cancelled() {
+            return Err(Problem::draining(state));
+        }
+        self.waits = false;
+        loop {
+            let frame = match self.soon().await {
+                Some(frame) => frame,
+                None => self.later(state).await?,
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame
+                .map_err(|_| Problem::new(Kind::BodyCutOff, "the body broke off before its end"))?;
+            // Trailers say nothing here.
+            if let Ok(data) = frame.into_data()
+                && !data.is_empty()
+            {
+                return Ok(Some(data));
+            }
+        }
+    }
+
+    /// The next frame if it is as good as there. hyper hands a body over only after it was asked
+    /// for, so the first look never finds one; the second spares nearly every publish a timer.
+    async fn soon(&mut self) -> Option<Polled<B::Error>> {
+        let mut looked = false;
+        poll_fn(|cx| match self.poll(cx) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending if looked => Poll::Ready(None),
+            Poll::Pending => {
+                looked = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        })
+        .await
+    }
+
+    async fn later(&mut self, state: &State) -> Result<Polled<B::Error>, Problem> {
+        tokio::select! {
+            biased;
+            frame = poll_fn(|cx| self.poll(cx)) => Ok(frame),
+            () = state.publishes_end.cancelled() => Err(Problem::draining(state)),
+            () = sleep(Duration::from_millis(BODY_IDLE_MS_MAX)) => {
+                state.metrics.reached(Reached::BodyIdle);
+                let detail = format!(
+                    "the body paused for {BODY_IDLE_MS_MAX} ms, which is what is allowed; a \
+                     streaming publish keeps itself open with an empty line or, in an SSE body, \
+                     a comment"
+                );
+                let problem = Problem::new(Kind::BodyIdle, detail);
+                Err(problem.with_limit("body_idle_ms_max", BODY_IDLE_MS_MAX as usize))
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Polled<B::Error>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    /// Reads what the peer still sends and throws it away, within bounds and beside the answer:
+    /// a connection that is closed with unread input is reset, and the answer with it.
+    pub(crate) fn discard(mut self) {
+        if self.waits || self.body.is_end_stream() {
+            return;
+        }
+        tokio::spawn(async move {
+            let rest = async {
+                let mut bytes = 0;
+                while bytes < BODY_DISCARD_BYTES_MAX
+                    && let Some(Ok(frame)) = poll_fn(|cx| self.poll(cx)).await
+                {
+                    bytes += frame.data_ref().map_or(0, Bytes::len);
+                }
+            };
+            timeout(Duration::from_millis(BODY_DISCARD_MS_MAX), rest).await.ok();
+        });
+    }
+}
+
+type Polled<E> = Option<Result<Frame<Bytes>, E>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_pauses_is_given_up() {
+        let state = testing::state();
+        let (sender, body) = testing::body();
+        let mut upload = Upload::new(body, &HeaderMap::new());
+        sender.send(Ok(Bytes::from("a"))).await.unwrap();
+        assert_eq!(upload.chunk(&state).await.unwrap().unwrap(), "a");
+        let problem = upload.chunk(&state).await.unwrap_err();
+        assert_eq!(problem.kind(), Kind::BodyIdle);
+        sender.send(Ok(Bytes::from("b"))).await.unwrap();
+        assert_eq!(upload.chunk(&state).await.unwrap().unwrap(), "b");
+        state.publishes_end.cancel();
+        assert_eq!(upload.chunk(&state).await.unwrap_err().kind(), Kind::Draining);
+    }
+
+    #[tokio::test]
+    async fn an_end_and_a_cut_differ() {
+        let state = testing::state();
+        let mut cut = Upload::new(testing::chunks(["a", "!cut"]), &HeaderMap::new());
+        assert_eq!(cut.chunk(&state).await.unwrap().unwrap(), "a");
+        assert_eq!(cut.chunk(&state).await.unwrap_err().kind(), Kind::BodyCutOff);
+        let mut ended = Upload::new(testing::chunks(["a", ""]), &HeaderMap::new());
+        assert_eq!(ended.chunk(&state).await.unwrap().unwrap(), "a");
+        assert_eq!(ended.chunk(&state).await.unwrap(), None);
+    }
+}
