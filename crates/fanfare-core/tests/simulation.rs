@@ -51,6 +51,6 @@ fn in_order_exactly_once_or_a_gap_or_the_end() {
     }
     // A simulation in which nothing happens checks nothing.
     if seeds.end - seeds.start >= SEEDS_DEFAULT {
-        assert!(totals.iter().all(|total| *total > seeds.end), "too quiet: {totals:?}");
+        assert!(totals.iter().all(|total| *total > seeds.end / 20), "too quiet: {totals:?}");
     }
 }

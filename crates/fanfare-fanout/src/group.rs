@@ -62,14 +62,21 @@ impl Group {
         }
     }
 
-    /// Where a member at `cursor` really stands.
-    pub(crate) fn standing(&self, cursor: u64) -> u64 {
-        if cursor >= self.quiet_from { cursor.max(self.head) } else { cursor }
+    /// Where a member at `cursor` really stands, the journal being walked up to `walked`.
+    pub(crate) fn standing(&self, cursor: u64, walked: u64) -> u64 {
+        let follows = self.is_idle() && self.feed.follows_journal();
+        let quiet_to = if follows { self.head.max(walked) } else { self.head };
+        if cursor >= self.quiet_from { cursor.max(quiet_to) } else { cursor }
     }
 
-    /// Says that nothing matched before `seq`; only for a group that neither waits nor passes.
+    /// Whether it neither waits for a turn nor passes: then the walk met nothing that concerns it.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.queued && self.pass.is_none()
+    }
+
+    /// Says that nothing matched before `seq`; only for an idle group.
     pub(crate) fn skip_to(&mut self, seq: u64) {
-        debug_assert!(self.pass.is_none() && !self.queued, "an idle group");
+        debug_assert!(self.is_idle(), "a group that reads finds out by itself");
         self.head = self.head.max(seq);
     }
 

@@ -6,6 +6,8 @@
 pub const TURN_SENDS_MAX: usize = 64;
 /// Bytes of one turn: large events use it up before the sends.
 pub const TURN_BYTES_MAX: usize = 1024 * 1024;
+/// Members that the passes of one turn look at: those whose sockets are full cost no send.
+pub const TURN_LOOKS_MAX: usize = 1_024;
 /// Sockets that a worker takes over, and timers that it looks at, between two polls.
 pub const TURN_COMMANDS_MAX: usize = 256;
 /// Readiness events that one poll reports.
@@ -41,5 +43,6 @@ pub const DRAIN_RETRY_MS: std::ops::Range<u32> = 1_000..6_000;
 
 const _: () = assert!(WHEEL_TICK_MS * WHEEL_SLOTS as u64 > HEARTBEAT_INTERVAL_MS_MAX as u64);
 const _: () = assert!(WHEEL_TICK_MS * WHEEL_SLOTS as u64 > WRITE_STALL_MS_MAX as u64);
+const _: () = assert!(TURN_LOOKS_MAX >= TURN_SENDS_MAX);
 const _: () = assert!(TURN_BYTES_MAX >= fanfare_core::limits::BATCH_BYTES_MAX);
 const _: () = assert!(HEARTBEAT_INTERVAL_MS <= HEARTBEAT_INTERVAL_MS_MAX);

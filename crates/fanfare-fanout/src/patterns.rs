@@ -31,8 +31,7 @@ impl Worker {
         for (seq, channel) in pairs.drain(..) {
             for group in self.matching(&channel).iter() {
                 if let Some(found) = self.groups.get_mut(*group as usize)
-                    && !found.queued
-                    && found.pass.is_none()
+                    && found.is_idle()
                 {
                     found.skip_to(seq);
                 }

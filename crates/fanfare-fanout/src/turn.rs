@@ -8,7 +8,7 @@ use fanfare_core::{Batch, limits::BATCH_BYTES_MAX};
 
 use crate::{
     group::Pass,
-    limits::{SPARE_BATCHES_MAX, TURN_BYTES_MAX, TURN_SENDS_MAX},
+    limits::{SPARE_BATCHES_MAX, TURN_BYTES_MAX, TURN_LOOKS_MAX, TURN_SENDS_MAX},
     member::Sent,
     totals::Disconnect,
     wheel::Handle,
@@ -19,23 +19,28 @@ use crate::{
 struct Budget {
     sends: usize,
     bytes: usize,
+    looks: usize,
 }
 
 impl Budget {
+    fn new() -> Self {
+        Self { sends: TURN_SENDS_MAX, bytes: TURN_BYTES_MAX, looks: TURN_LOOKS_MAX }
+    }
+
     fn spend(&mut self, bytes: usize) {
         self.sends -= 1;
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     fn is_spent(&self) -> bool {
-        self.sends == 0 || self.bytes == 0
+        self.sends == 0 || self.bytes == 0 || self.looks == 0
     }
 }
 
 impl Worker {
     /// One turn for the groups, one for the members that are served alone.
     pub(crate) fn turn(&mut self) {
-        let mut budget = Budget { sends: TURN_SENDS_MAX, bytes: TURN_BYTES_MAX };
+        let mut budget = Budget::new();
         while !budget.is_spent()
             && let Some((key, generation)) = self.ready.pop_front()
         {
@@ -45,7 +50,7 @@ impl Worker {
                 self.pass(key, &mut budget);
             }
         }
-        let mut budget = Budget { sends: TURN_SENDS_MAX, bytes: TURN_BYTES_MAX };
+        let mut budget = Budget::new();
         // A member that goes to the tail comes back in a later turn.
         for _ in 0..self.alone.len() {
             if budget.is_spent() {
@@ -61,9 +66,10 @@ impl Worker {
 
     /// A slice of a group's pass. It begins one if none is under way.
     fn pass(&mut self, key: u32, budget: &mut Budget) {
-        let Some(mut pass) = self.take_pass(key) else { return };
+        let Some(mut pass) = self.take_pass(key) else { return budget.spend(0) };
         while pass.unseen > 0 && !budget.is_spent() {
             pass.unseen -= 1;
+            budget.looks -= 1;
             // Members that left since are no longer there to be seen.
             let Some(&member) = self.groups[key as usize].members.get(pass.unseen) else {
                 continue;
@@ -183,7 +189,7 @@ impl Worker {
     }
 
     /// One step of a member that is served alone: what is pending, then a batch from where it
-    /// stands. It goes to the tail until a read of its own finds nothing more.
+    /// stands. It goes to the tail until a read of its own has brought it to the watermark.
     fn step(&mut self, key: u32, budget: &mut Budget) {
         let member = &self.members[key as usize];
         if member.blocked {
@@ -201,24 +207,19 @@ impl Worker {
         let member = &mut self.members[key as usize];
         let group = member.group;
         let Some(subscription) = &mut member.subscription else { return };
-        let cursor = self.groups[group as usize].standing(subscription.cursor);
+        let cursor = self.groups[group as usize].standing(subscription.cursor, self.walked);
         subscription.cursor = cursor;
         let fresh = self.read_alone(group, cursor);
-        if fresh && self.alone_batch.is_empty() && self.alone_batch.stop().is_none() {
-            subscription_at(&mut self.members[key as usize], self.alone_batch.end());
-            if !self.alone_batch.is_exhausted() {
-                self.serve_alone(key);
-            } else if self.members[key as usize].leaving {
-                self.depart_with_reconnect(key);
-            }
-            return;
-        }
         let batch =
             std::mem::replace(&mut self.alone_batch, Batch::new(fanfare_core::Framing::Bare));
         self.deliver(group, key, cursor, &batch, budget);
+        let caught_up = fresh && batch.is_exhausted();
         self.alone_batch = batch;
-        if self.members.get(key as usize).is_some_and(|member| member.is_open()) {
+        let Some(member) = self.members.get(key as usize).filter(|m| m.is_open()) else { return };
+        if !caught_up {
             self.serve_alone(key);
+        } else if member.leaving {
+            self.depart_with_reconnect(key);
         }
     }
 
@@ -241,12 +242,6 @@ impl Worker {
             batch.reset(fanfare_core::Framing::Bare, 0);
             self.spare.push(batch);
         }
-    }
-}
-
-fn subscription_at(member: &mut crate::member::Member, cursor: u64) {
-    if let Some(subscription) = &mut member.subscription {
-        subscription.cursor = cursor;
     }
 }
 

@@ -30,18 +30,24 @@ impl Wheel {
     }
 
     /// Asks for a look at `due_ms` or a little later; one beyond the wheel's horizon comes early.
-    pub(crate) fn schedule(&mut self, due_ms: u64, handle: Handle) {
+    /// Returns the time that has come when it does.
+    pub(crate) fn schedule(&mut self, due_ms: u64, handle: Handle) -> u64 {
         let earliest = self.tick + 1;
         let latest = self.tick + WHEEL_SLOTS as u64 - 1;
         let tick = due_ms.div_ceil(WHEEL_TICK_MS).clamp(earliest, latest);
         self.slots[tick as usize % WHEEL_SLOTS].push(handle);
         self.len += 1;
+        due_ms.min(tick * WHEEL_TICK_MS)
     }
 
     /// Takes at most `looks_max` entries whose time has come; returns whether there may be more.
     pub(crate) fn advance(&mut self, now_ms: u64, looks_max: usize, out: &mut Vec<Handle>) -> bool {
         let now_tick = now_ms / WHEEL_TICK_MS;
         out.clear();
+        if self.len == 0 {
+            self.tick = now_tick;
+            return false;
+        }
         while self.tick <= now_tick {
             let slot = &mut self.slots[self.tick as usize % WHEEL_SLOTS];
             let take = slot.len().min(looks_max - out.len());
@@ -117,11 +123,24 @@ mod tests {
     #[test]
     fn a_far_deadline_comes_early_rather_than_wrapped() {
         let mut wheel = Wheel::new();
-        wheel.schedule(u64::MAX / 2, handle(1));
+        let look_at_ms = wheel.schedule(u64::MAX / 2, handle(1));
         let mut out = Vec::new();
-        wheel.advance(1_000, 10, &mut out);
+        wheel.advance(look_at_ms - 1, 10, &mut out);
         assert!(out.is_empty());
-        wheel.advance(WHEEL_TICK_MS * WHEEL_SLOTS as u64, 10, &mut out);
+        wheel.advance(look_at_ms, 10, &mut out);
         assert_eq!(out, [handle(1)]);
+    }
+
+    #[test]
+    fn a_wheel_that_stood_still_says_when_the_look_comes() {
+        let mut wheel = Wheel::new();
+        let mut out = Vec::new();
+        // The worker slept for an hour and was not told to advance before this.
+        let now_ms = 3_600_000;
+        let look_at_ms = wheel.schedule(now_ms + 15_000, handle(1));
+        wheel.advance(now_ms, 10, &mut out);
+        assert_eq!(out, [handle(1)]);
+        assert!(look_at_ms <= now_ms, "the look is not taken for one of an earlier deadline");
+        assert_eq!(wheel.schedule(now_ms + 15_000, handle(1)), now_ms + 15_000);
     }
 }

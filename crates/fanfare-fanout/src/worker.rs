@@ -134,14 +134,17 @@ impl Worker {
                     self.on_socket(event);
                 }
             }
-            let Ok(more_commands) = self.take_commands() else { break };
+            // Marks first: they hold the ring of a command's sender, who sends before he rings.
+            // Taken after the commands, that of one sent in between would be lost.
             self.take_marks(&mut marks);
+            let Ok(more_commands) = self.take_commands() else { break };
             self.turn();
             let more_timers = self.wheel.advance(self.now_ms, limits::TURN_COMMANDS_MAX, &mut due);
             due.iter().for_each(|handle| self.on_timer(*handle));
             self.send_away();
             self.report(false);
-            busy = more_commands || more_timers || !self.ready.is_empty() || !self.alone.is_empty();
+            busy = more_commands || more_timers || self.walking;
+            busy |= !self.ready.is_empty() || !self.alone.is_empty();
         }
         self.stop();
     }
@@ -205,19 +208,22 @@ impl Worker {
         if member.look_at_ms > now_ms {
             return;
         }
-        if member.subscription.is_none() {
-            // The peer had its time to close.
-            return self.remove(handle.key, Disconnect::Client);
-        }
         let silent_ms = now_ms - member.sent_at_ms;
-        if member.blocked {
-            if silent_ms >= stall_ms {
+        match (&member.subscription, member.blocked) {
+            // The peer had its time to close.
+            (None, _) if silent_ms >= u64::from(limits::LINGER_MS_MAX) => {
+                return self.remove(handle.key, Disconnect::Client);
+            }
+            (Some(_), true) if silent_ms >= stall_ms => {
                 return self.remove(handle.key, Disconnect::Stalled);
             }
-        } else if silent_ms >= u64::from(member.heartbeat_ms) && member.is_open() {
-            let group = member.group as usize;
-            self.members[handle.key as usize].pending = heartbeat(self.groups[group].framing);
-            self.flush(handle.key);
+            (Some(_), false) if silent_ms >= member.heartbeat_ms.into() && member.is_open() => {
+                let group = member.group as usize;
+                let bytes = heartbeat(self.groups[group].framing);
+                self.members[handle.key as usize].pending = bytes;
+                self.flush(handle.key);
+            }
+            _ => {}
         }
         self.arm(handle.key);
     }
@@ -231,13 +237,10 @@ impl Worker {
             (_, true) => self.config.write_stall_ms_max,
             (_, false) => member.heartbeat_ms,
         };
-        // Never beyond the wheel's horizon: a longer limit is looked at again and again.
-        let horizon_ms = self.now_ms + u64::from(limits::HEARTBEAT_INTERVAL_MS_MAX);
-        let due_ms = (member.sent_at_ms + u64::from(limit_ms)).clamp(self.now_ms + 1, horizon_ms);
+        let due_ms = (member.sent_at_ms + u64::from(limit_ms)).max(self.now_ms + 1);
         if member.look_at_ms <= self.now_ms || due_ms < member.look_at_ms {
-            member.look_at_ms = due_ms;
-            let generation = member.generation;
-            self.wheel.schedule(due_ms, Handle { key, generation });
+            let handle = Handle { key, generation: member.generation };
+            member.look_at_ms = self.wheel.schedule(due_ms, handle);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Policy: a problem says what was wrong and what is allowed, with numbers; its `type` is a path
 //! that never changes, and where a limit was met, `limit` names it.
 
-use std::{borrow::Cow, fmt::Write};
+use std::borrow::Cow;
 
 use fanfare_core::Refusal;
 use hyper::{Response, StatusCode, header, header::HeaderValue};
@@ -222,9 +222,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let detail = refusal.to_string();
         let full = |kind, name, value| {
-            let mut detail = detail.clone();
-            // Writing to a string cannot fail.
-            let _ = write!(detail, "; try again in {RETRY_AFTER_FULL_S} s");
+            let detail = format!("{refusal}; try again in {RETRY_AFTER_FULL_S} s");
             let problem = Self::new(kind, detail).with_limit(name, value);
             Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
         };

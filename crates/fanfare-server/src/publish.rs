@@ -263,8 +263,8 @@ pub(crate) async fn place(
 
 /// Appends what a publisher is told of one accepted event.
 pub(crate) fn push_ack(out: &mut Vec<u8>, placed: &Placed) {
-    // Writing to memory cannot fail.
-    let _ = write!(out, "{{\"id\":\"{}\",\"subscribers\":{}}}", placed.id, placed.subscribers);
+    let Placed { id, subscribers, .. } = placed;
+    write!(out, "{{\"id\":\"{id}\",\"subscribers\":{subscribers}}}").expect(MEMORY);
 }
 
 /// An answer of JSON.
@@ -277,6 +277,7 @@ pub(crate) fn json_response(json: Vec<u8>) -> Response<Body> {
 /// The media type of answers that are not streams of events.
 pub(crate) const JSON: &str = "application/json";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const MEMORY: &str = "writing to memory cannot fail";
 /// Bytes that an ack usually has at most.
 const ACK_BYTES: usize = 64;
 
