@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use crate::limits::{HEAD_READ_MS_MAX, KEEPALIVE_IDLE_MS_MAX};
 
 /// Where an HTTP/1 connection stands. The connection's own task writes and reads it.
@@ -24,6 +26,10 @@ pub(crate) struct Activity {
     head_since_ms: AtomicU64,
     /// Since when the socket takes no byte; 0 if it takes them.
     blocked_since_ms: AtomicU64,
+    /// Whether hyper may hold bytes of an answer that the socket has not taken.
+    unflushed: AtomicBool,
+    /// Told when it holds none.
+    flushed: Notify,
 }
 
 /// Marks the end of an answer when it is dropped.
@@ -38,6 +44,8 @@ impl Activity {
             idle_since_ms: AtomicU64::new(0),
             head_since_ms: AtomicU64::new(0),
             blocked_since_ms: AtomicU64::new(0),
+            unflushed: AtomicBool::new(false),
+            flushed: Notify::new(),
         })
     }
 
@@ -61,6 +69,21 @@ impl Activity {
             self.blocked_since_ms.store(0, Relaxed);
         } else if self.blocked_since_ms.load(Relaxed) == 0 {
             self.blocked_since_ms.store(self.now_ms(), Relaxed);
+        }
+    }
+
+    /// All that hyper held was taken.
+    pub(crate) fn on_flush(&self) {
+        if self.unflushed.swap(false, Relaxed) {
+            self.flushed.notify_one();
+        }
+    }
+
+    /// Resolves when nothing of an earlier answer is left in hyper: a socket that leaves hyper
+    /// leaves that behind.
+    pub(crate) async fn until_flushed(&self) {
+        while self.unflushed.load(Relaxed) {
+            self.flushed.notified().await;
         }
     }
 
@@ -98,6 +121,7 @@ impl Activity {
 
 impl Drop for Answered {
     fn drop(&mut self) {
+        self.0.unflushed.store(true, Relaxed);
         self.0.idle_since_ms.store(self.0.now_ms(), Relaxed);
         self.0.busy.store(false, Relaxed);
     }

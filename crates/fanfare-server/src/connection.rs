@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use fanfare_core::{EventId, Opening};
+use fanfare_core::{EventId, Framing, Opening};
 use fanfare_fanout::{Attach, Seat};
 use hyper::{
     Method, Request, Response,
@@ -62,9 +62,18 @@ pub(crate) async fn serve(
 /// A subscriber that leaves hyper.
 enum Handoff {
     /// For a worker.
-    Attach { opening: Opening, head: Vec<u8>, parameters: Parameters, seat: Seat },
+    Attach(Box<Departing>),
     /// For nobody: these bytes, then the end.
     Away(Vec<u8>),
+}
+
+/// All that a worker needs but the socket.
+struct Departing {
+    opening: Opening,
+    head: Vec<u8>,
+    framing: Framing,
+    heartbeat_ms: u32,
+    seat: Seat,
 }
 
 async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSemaphorePermit>) {
@@ -75,12 +84,14 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
         let (shared, activity, left) = (Arc::clone(&shared), Arc::clone(&activity), left.clone());
         service_fn(move |request: Request<Incoming>| {
             let (shared, left) = (Arc::clone(&shared), Arc::clone(&left));
+            let activity = Arc::clone(&activity);
             let answered = activity.answering();
             // Boxed so that the connection is `Unpin` and can be taken apart.
             Box::pin(async move {
                 match answer_http1(&shared, request, full).await {
                     Ok(response) => Ok(response.map(|body| Tracked { body, _answered: answered })),
                     Err(handoff) => {
+                        activity.until_flushed().await;
                         *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(handoff);
                         Err(HandedOff)
                     }
@@ -106,13 +117,14 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
         }
     }
     let handoff = left.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let mut stream = connection.into_parts().io.into_inner().into_stream();
+    let stream = connection.into_parts().io.into_inner().into_stream();
     match handoff {
-        None => drop(stream.shutdown().await),
+        // What the peer still sends may be the rest of a request that was refused.
+        None => send_away(stream, &[]).await,
         Some(Handoff::Away(bytes)) => send_away(stream, &bytes).await,
-        Some(Handoff::Attach { opening, head, parameters, seat }) => {
+        Some(Handoff::Attach(departing)) => {
             let Ok(socket) = stream.into_std() else { return };
-            let (framing, heartbeat_ms) = (parameters.framing(), parameters.heartbeat_ms);
+            let Departing { opening, head, framing, heartbeat_ms, seat } = *departing;
             let attach = Attach { socket, opening, head, framing, heartbeat_ms, seat, permit };
             // Stopped workers have closed everything, this socket with it.
             shared.fanout.attach(Box::new(attach)).await.unwrap_or_default();
@@ -150,7 +162,9 @@ async fn answer_http1(
         }
         Outcome::Stream(opening) => {
             let head = parameters.head(Some(opening.subscription.position()));
-            Err(Handoff::Attach { opening, head, parameters, seat })
+            let (framing, heartbeat_ms) = (parameters.framing(), parameters.heartbeat_ms);
+            let departing = Departing { opening, head, framing, heartbeat_ms, seat };
+            Err(Handoff::Attach(Box::new(departing)))
         }
     }
 }

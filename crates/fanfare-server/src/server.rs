@@ -31,8 +31,8 @@ pub struct Server {
 
 impl Server {
     /// Checks the settings, opens the listeners and starts the workers. Connections wait until
-    /// [`run`](Self::run).
-    pub async fn bind(config: Config) -> Result<Self, StartError> {
+    /// [`run`](Self::run). Within a tokio runtime only.
+    pub fn bind(config: Config) -> Result<Self, StartError> {
         config.check()?;
         let listen = |what, address| move |error| StartError::Listen { what, address, error };
         let public = listener::public(&config).map_err(listen("--listen", config.listen))?;

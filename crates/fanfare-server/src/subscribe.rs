@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use fanfare_core::{
-    EventId, Framing, HEARTBEAT, Opening, ReconnectReason, Request, Start, Subscribed,
-    WorkerIndex,
+    EventId, Framing, HEARTBEAT, Opening, ReconnectReason, Request, Start, Subscribed, WorkerIndex,
     limits::{END_RETRY_MS_MAX, END_RETRY_MS_MIN},
     reconnect,
 };

@@ -60,7 +60,7 @@ fn within(mut config: Config, machine: &Machine) -> Config {
 async fn run(config: Config, machine: &Machine) -> Result<(), ServeError> {
     let signals = Signals::new().map_err(ServeError::System)?;
     let connections_max = config.connections_max;
-    let server = Box::pin(Server::bind(config)).await.map_err(ServeError::Start)?;
+    let server = Server::bind(config).map_err(ServeError::Start)?;
     let urls = announcement(server.public_addr(), server.admin_addr());
     let open_files_max = machine.open_files_max;
     // A hub whose output nobody reads is still a hub.
