@@ -77,7 +77,7 @@ impl Error for Wrong {}
 
 /// `; did you mean …?` if a known name is near to a wrong one, or nothing.
 pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let nearness = |name| strsim::jaro_winkler(wrong, name);
+    let nearness = |name| strsim::normalized_damerau_levenshtein(wrong, name);
     known
         .max_by(|a, b| nearness(a).total_cmp(&nearness(b)))
         .filter(|name| NEARNESS_MIN <= nearness(name))
@@ -85,7 +85,7 @@ pub(crate) fn did_you_mean<'a>(wrong: &str, known: impl Iterator<Item = &'a str>
 }
 
 /// Below it a name is not taken for a slip of another.
-const NEARNESS_MIN: f64 = 0.85;
+const NEARNESS_MIN: f64 = 0.7;
 
 #[cfg(test)]
 mod tests {
@@ -98,6 +98,8 @@ mod tests {
         assert_eq!(hint("worker"), "; did you mean workers?");
         assert_eq!(hint("ring-bytes"), "; did you mean ring_bytes?");
         assert_eq!(hint("zebra"), "");
+        // A beginning that all names share says nothing.
+        assert_eq!(did_you_mean("FANFARE_FOO", ["FANFARE_WORKERS"].into_iter()), "");
     }
 
     #[test]
