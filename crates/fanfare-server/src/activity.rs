@@ -87,6 +87,11 @@ impl Activity {
         }
     }
 
+    /// Whether a request's head has begun and not ended.
+    pub(crate) fn is_reading_head(&self) -> bool {
+        self.head_since_ms.load(Relaxed) > 0
+    }
+
     /// Resolves when the connection did nothing for too long.
     pub(crate) async fn watch(&self, write_stall_ms_max: u64) {
         loop {

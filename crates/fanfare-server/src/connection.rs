@@ -38,6 +38,7 @@ use crate::{
         AWAY_WRITE_MS_MAX, H2_PING_INTERVAL_MS, H2_PING_MS_MAX, H2_SEND_BUFFER_BYTES_MAX,
         H2_STREAMS_MAX, HEAD_BYTES_MAX,
     },
+    metrics::Reached,
     problem::Problem,
     service::{self, Answer},
     socket::{Protocol, Socket},
@@ -109,7 +110,12 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
         tokio::select! {
             biased;
             _ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => break,
-            () = activity.watch(stall_ms) => return,
+            () = activity.watch(stall_ms) => {
+                if activity.is_reading_head() {
+                    shared.state.metrics.reached(Reached::HeadRead);
+                }
+                return;
+            }
             () = shared.closing.cancelled(), if !closing => {
                 closing = true;
                 Pin::new(&mut connection).graceful_shutdown();

@@ -59,31 +59,18 @@ pub(crate) async fn answer<B: Incoming>(
     target: Target,
     query: &Query,
     headers: &HeaderMap,
-    body: B,
+    mut upload: Upload<B>,
 ) -> Result<Response<Body>, Problem> {
     // The token first: a drain that begins after the look waits for this publish.
     let token = state.publishes.token();
-    let mut upload = Upload::new(body, headers);
-    let asked = if state.draining.is_cancelled() {
-        Err(Problem::draining(state))
-    } else {
-        ask(&target, query, headers)
-    };
-    let (form, options, key) = match asked {
-        Ok(asked) => asked,
-        Err(problem) => {
-            upload.discard();
-            return Err(problem);
-        }
-    };
+    if state.draining.is_cancelled() {
+        return Err(Problem::draining(state));
+    }
+    let (form, options, key) = ask(&target, query, headers)?;
     let data_max = state.config.event_data_bytes_max;
     let (source, channel) = match (form, target) {
         (Form::One, Target::Channel(channel)) => {
-            let answered = one(state, channel, options, key, &mut upload).await;
-            if answered.is_err() {
-                upload.discard();
-            }
-            return answered;
+            return one(state, channel, options, key, &mut upload).await;
         }
         (Form::Sse, Target::Channel(channel)) => {
             (Source::Sse(SseBody::new(options.event_type, data_max)), Some(channel))
@@ -305,7 +292,9 @@ mod tests {
     ) -> Result<serde_json::Value, Problem> {
         let target = Target::Channel(ChannelName::parse("news").unwrap());
         let query = Query::parse(query).unwrap();
-        let response = answer(state, target, &query, &headers(pairs), body).await?;
+        let headers = headers(pairs);
+        let upload = Upload::new(body, &headers);
+        let response = answer(state, target, &query, &headers, upload).await?;
         Ok(testing::json(response).await)
     }
 

@@ -86,7 +86,7 @@ impl Source {
 }
 
 /// A publish of many events.
-pub(crate) struct Many<B> {
+pub(crate) struct Many<B: Incoming> {
     state: Arc<State>,
     /// The channel of events that name none.
     channel: Option<ChannelName>,
@@ -226,18 +226,11 @@ impl Acks {
 
 /// Publishes a body and then tells how many events it had.
 pub(crate) async fn summed_up<B: Incoming>(mut many: Many<B>) -> Result<Response<Body>, Problem> {
-    match many.run(&mut Acks::none()).await {
-        Ok(()) => {
-            let id = |id: Option<EventId>| id.map(|id| id.to_string());
-            let Summary { first, last, accepted } = many.summary;
-            let told = Told { first_id: id(first), last_id: id(last), accepted };
-            Ok(json_response(serde_json::to_vec(&told).unwrap_or_default()))
-        }
-        Err(problem) => {
-            many.upload.discard();
-            Err(problem)
-        }
-    }
+    many.run(&mut Acks::none()).await?;
+    let id = |id: Option<EventId>| id.map(|id| id.to_string());
+    let Summary { first, last, accepted } = many.summary;
+    let told = Told { first_id: id(first), last_id: id(last), accepted };
+    Ok(json_response(serde_json::to_vec(&told).unwrap_or_default()))
 }
 
 /// Answers at once, with a body that publishes as it is read: an ack a line, and last, if
@@ -249,7 +242,6 @@ pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
         if let Err(problem) = many.run(&mut acks).await {
             acks.pending.extend_from_slice(&problem.json());
             acks.pending.push(b'\n');
-            many.upload.discard();
         }
         acks.hand_over().await;
     };
@@ -318,7 +310,8 @@ mod tests {
         let target = channel.map_or(Target::Lines, Target::Channel);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        publish::answer(state, target, &Query::parse(query).unwrap(), &headers, body).await
+        let upload = Upload::new(body, &headers);
+        publish::answer(state, target, &Query::parse(query).unwrap(), &headers, upload).await
     }
 
     async fn ndjson(

@@ -15,7 +15,7 @@ use crate::{
     query::Query,
     route::Route,
     state::State,
-    upload::Incoming,
+    upload::{Incoming, Upload},
 };
 
 /// What becomes of a request.
@@ -45,11 +45,12 @@ pub(crate) struct SubscribeRequest {
 /// Answers a request, or finds out that it wants to subscribe.
 pub(crate) async fn answer<B: Incoming>(state: &Arc<State>, request: Request<B>) -> Answer {
     let (head, body) = request.into_parts();
+    let upload = Upload::new(body, &head.headers);
     if let Err(problem) = Listener::Public.check_host(&state.config, &head.uri, &head.headers) {
         return Answer::Response(problem.response());
     }
     let origin = Listener::Public.origin(&state.config, &head.uri, &head.headers);
-    let mut response = match dispatch(state, head, body, &origin).await {
+    let mut response = match dispatch(state, head, upload, &origin).await {
         Ok(Answer::Response(response)) => response,
         Ok(subscribe) => return subscribe,
         Err(problem) => problem.response(),
@@ -61,7 +62,7 @@ pub(crate) async fn answer<B: Incoming>(state: &Arc<State>, request: Request<B>)
 async fn dispatch<B: Incoming>(
     state: &Arc<State>,
     head: request::Parts,
-    body: B,
+    upload: Upload<B>,
     origin: &Origin,
 ) -> Result<Answer, Problem> {
     if head.method == Method::OPTIONS && head.uri.path() == "*" {
@@ -82,7 +83,7 @@ async fn dispatch<B: Incoming>(
         }
         (&Method::POST, Route::Channel(channel)) => {
             let target = Target::Channel(channel);
-            publish::answer(state, target, &query, &head.headers, body).await?
+            publish::answer(state, target, &query, &head.headers, upload).await?
         }
         (&Method::DELETE, Route::Channel(channel)) => delete::answer(state, channel).await?,
         (&Method::GET, Route::Events) if history::wants_json(&head.headers) => {
@@ -95,7 +96,7 @@ async fn dispatch<B: Incoming>(
             return Ok(subscribe(selectors, query, head, origin));
         }
         (&Method::POST, Route::Events) => {
-            publish::answer(state, Target::Lines, &query, &head.headers, body).await?
+            publish::answer(state, Target::Lines, &query, &head.headers, upload).await?
         }
         (&Method::GET, file) => page::answer(&file).ok_or_else(|| Problem::method(ALL_METHODS))?,
         (_, route) => return Err(Problem::method(route.methods())),

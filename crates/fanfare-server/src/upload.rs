@@ -1,7 +1,8 @@
 //! The body of a request, read with patience but not for ever.
 //!
 //! Policy: a body that pauses for [`BODY_IDLE_MS_MAX`] is given up, and so is one that is still
-//! coming when a drain ends. A body that broke off is never taken for one that ended.
+//! coming when a drain ends. A body that broke off is never taken for one that ended. One that is
+//! refused before its end is read on for a while, so that its peer gets to the answer.
 
 use std::{
     future::poll_fn,
@@ -16,7 +17,10 @@ use hyper::{
     body::{Body, Frame},
     header,
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    runtime::Handle,
+    time::{sleep, timeout},
+};
 
 use crate::{
     body::BodyError,
@@ -37,27 +41,30 @@ impl<B> Incoming for B where
 {
 }
 
-/// A body that is being read.
+/// A body that is being read. Dropped before its end, it is read on and thrown away, within bounds
+/// and beside the answer: a connection that is closed with unread input is reset, and the answer
+/// is lost with it.
 #[derive(Debug)]
-pub(crate) struct Upload<B> {
-    body: B,
+pub(crate) struct Upload<B: Incoming> {
+    /// None once its end was seen.
+    body: Option<B>,
     /// Whether the peer waits for `100 Continue`, which the first read sends.
     waits: bool,
 }
 
 impl<B: Incoming> Upload<B> {
     pub(crate) fn new(body: B, headers: &HeaderMap) -> Self {
-        Self { body, waits: headers.contains_key(header::EXPECT) }
+        Self { body: Some(body), waits: headers.contains_key(header::EXPECT) }
     }
 
     /// Bytes of the whole body, if the head said so.
     pub(crate) fn announced_bytes(&self) -> Option<u64> {
-        self.body.size_hint().exact()
+        self.body.as_ref().and_then(|body| body.size_hint().exact())
     }
 
     /// Whether the last chunk was read.
     pub(crate) fn is_over(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     /// The next bytes, at least one; none at the end.
@@ -118,27 +125,34 @@ impl<B: Incoming> Upload<B> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Polled<B::Error>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
     }
+}
 
-    /// Reads what the peer still sends and throws it away, within bounds and beside the answer:
-    /// a connection that is closed with unread input is reset, and the answer with it.
-    pub(crate) fn discard(mut self) {
-        if self.waits || self.body.is_end_stream() {
+impl<B: Incoming> Drop for Upload<B> {
+    fn drop(&mut self) {
+        if self.waits || self.is_over() {
             return;
         }
-        tokio::spawn(async move {
-            let rest = async {
-                let mut bytes = 0;
-                while bytes < BODY_DISCARD_BYTES_MAX
-                    && let Some(Ok(frame)) = poll_fn(|cx| self.poll(cx)).await
-                {
-                    bytes += frame.data_ref().map_or(0, Bytes::len);
-                }
-            };
-            timeout(Duration::from_millis(BODY_DISCARD_MS_MAX), rest).await.ok();
-        });
+        if let (Some(body), Ok(runtime)) = (self.body.take(), Handle::try_current()) {
+            runtime.spawn(discard(body));
+        }
     }
+}
+
+async fn discard(mut body: impl Incoming) {
+    let rest = async {
+        let mut bytes = 0;
+        while bytes < BODY_DISCARD_BYTES_MAX
+            && let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+        {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    timeout(Duration::from_millis(BODY_DISCARD_MS_MAX), rest).await.ok();
 }
 
 type Polled<E> = Option<Result<Frame<Bytes>, E>>;
@@ -161,6 +175,19 @@ mod tests {
         assert_eq!(upload.chunk(&state).await.unwrap().unwrap(), "b");
         state.publishes_end.cancel();
         assert_eq!(upload.chunk(&state).await.unwrap_err().kind(), Kind::Draining);
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_read_on() {
+        let (sender, body) = testing::body();
+        drop(Upload::new(body, &HeaderMap::new()));
+        let sent = async { while sender.send(Ok(Bytes::from(vec![0; 1 << 16]))).await.is_ok() {} };
+        timeout(Duration::from_secs(1), sent).await.expect("it is read up to a bound");
+        let (sender, body) = testing::body();
+        let mut headers = HeaderMap::new();
+        headers.insert(header::EXPECT, header::HeaderValue::from_static("100-continue"));
+        drop(Upload::new(body, &headers));
+        assert!(sender.is_closed(), "a peer that waits for 100 is not asked to go on");
     }
 
     #[tokio::test]
