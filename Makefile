@@ -3,7 +3,7 @@
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CLIENTS := crates/fanfare/tests/clients
 # Seeds of the simulation beyond those that it runs as an ordinary test.
-SIM_SEEDS ?= 2000
+SIM_SEEDS ?= 20000
 # Tokio's bound: more preemptions cost much and have found nothing.
 LOOM_MAX_PREEMPTIONS ?= 2
 WASM := wasm32-unknown-unknown

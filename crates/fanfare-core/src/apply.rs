@@ -24,7 +24,7 @@ impl Hub {
     /// one writer at a time. Nobody is told yet; that is [`announce`](Self::announce).
     pub fn apply(&self, seq: u64, publication: Publication) -> Result<Placed, Refusal> {
         let mut order = lock(&self.order);
-        assert!(seq > self.watermark(), "events are applied in order");
+        assert!(seq > order.journal.newest(), "events are applied in order");
         let Publication { channel: name, change, key, now_ms } = publication;
         let mut remember = None;
         if let (Some(key), Change::Event(draft, _)) = (key, &change) {

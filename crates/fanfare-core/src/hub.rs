@@ -222,7 +222,7 @@ impl Hub {
         out.extend(pairs.take(limits::JOURNAL_WALK_MAX).cloned());
         let next = match out.last() {
             Some((seq, _)) if !exhausted => seq + 1,
-            _ => cursor.max(self.watermark() + 1),
+            _ => cursor.max(order.journal.newest() + 1),
         };
         Walk { next, exhausted, gap }
     }
@@ -282,7 +282,7 @@ impl Hub {
     pub(crate) fn look_back(&self, count: u64, matches: impl Fn(&Channel, u64) -> bool) -> u64 {
         let order = lock(&self.order);
         let mut left = count;
-        let mut first = self.watermark() + 1;
+        let mut first = order.journal.newest() + 1;
         for (seq, channel) in order.journal.from(0).rev().take(limits::JOURNAL_LOOK_BACK_MAX) {
             if left == 0 {
                 break;

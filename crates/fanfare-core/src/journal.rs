@@ -15,15 +15,19 @@ pub(crate) struct Journal {
     pairs: VecDeque<(u64, Arc<Channel>)>,
     /// The newest pair that is gone.
     dropped: Dropped,
+    /// The `seq` of the newest pair, gone or not; 0 before the first.
+    newest: u64,
 }
 
 impl Journal {
     pub(crate) fn new() -> Self {
-        Self { pairs: VecDeque::new(), dropped: Dropped { through: 0, tick: 0 } }
+        Self { pairs: VecDeque::new(), dropped: Dropped { through: 0, tick: 0 }, newest: 0 }
     }
 
     /// Notes the newest event or end.
     pub(crate) fn push(&mut self, seq: u64, channel: Arc<Channel>) {
+        assert!(seq > self.newest, "events are applied in order");
+        self.newest = seq;
         self.pairs.push_back((seq, channel));
     }
 
@@ -45,6 +49,11 @@ impl Journal {
     /// What is gone.
     pub(crate) fn dropped(&self) -> Dropped {
         self.dropped
+    }
+
+    /// The `seq` of the newest pair, gone or not; 0 before the first.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
     }
 
     /// How many pairs there are.

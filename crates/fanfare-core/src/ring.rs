@@ -12,7 +12,7 @@ use crate::{control::CloseReason, frame::Frame, limits, tombstones::Tombstone};
 pub struct Retention {
     /// Events in the ring, at least 1.
     pub ring_events_max: usize,
-    /// Bytes in the ring, [`EVENT_OVERHEAD_BYTES`](limits::EVENT_OVERHEAD_BYTES) per event included.
+    /// Bytes in the ring, [`limits::EVENT_OVERHEAD_BYTES`] per event included.
     pub ring_bytes_max: usize,
     /// Milliseconds that an event stays; an idle channel goes with its last one.
     pub ring_age_ms: u64,

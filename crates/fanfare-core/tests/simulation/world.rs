@@ -115,9 +115,10 @@ impl World {
         for client in &self.clients {
             if let Some(connection) = &client.connection {
                 assert_eq!(connection.subscription.cursor, self.hub.watermark() + 1);
-                let lost = |owed: &&Published| !connection.ended.contains(&owed.channel);
-                let lost: Vec<_> = client.owed.values().filter(lost).collect();
+                let lost: Vec<_> =
+                    client.owed.iter().filter(|owed| connection.owes(owed)).collect();
                 assert!(lost.is_empty(), "lost in silence: {lost:?}");
+                self.knows_the_ends(client, connection);
             }
         }
         let held = self.hub.held();
@@ -128,6 +129,18 @@ impl World {
             self.retire(client);
         }
         assert_eq!(self.hub.subscribers(), 0);
+    }
+
+    /// Whoever names its channels one by one knows of the ends that it was there for.
+    fn knows_the_ends(&self, client: &Client, connection: &Connection) {
+        if !client.selectors.patterns().is_empty() || self.hub.held().forgotten > 0 {
+            return;
+        }
+        for name in client.selectors.channels() {
+            let end = self.ends.get(name).filter(|(seq, _)| *seq > connection.began);
+            let known = connection.ended.contains_key(name);
+            assert!(end.is_none() || known, "client {}: {name} ended in silence", client.number);
+        }
     }
 
     fn retire(&mut self, client: Client) {
@@ -334,15 +347,16 @@ impl World {
                     self.shared = Shared::default();
                 }
                 let client = &mut self.clients[index];
-                let mut connection =
-                    Connection::new(opening.subscription, &opening.events, client.framing);
+                let began = if resumed { position } else { self.hub.watermark() };
+                let (subscription, framing) = (opening.subscription, client.framing);
+                let mut connection = Connection::new(subscription, &opening.events, framing, began);
                 connection.finishing = opening.finished;
                 let over = |name: &&ChannelName| {
                     let closed = self.hub.channel(name).is_some_and(|info| info.closed.is_some());
                     closed && self.ends[*name].0 <= position
                 };
-                let ended = client.selectors.channels().iter().filter(over).cloned();
-                connection.ended.extend(ended);
+                let ended = client.selectors.channels().iter().filter(over);
+                connection.ended.extend(ended.map(|name| (name.clone(), self.ends[name].0)));
                 client.connection = Some(connection);
                 client.aborted = false;
             }

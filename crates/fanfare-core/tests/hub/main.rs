@@ -1,0 +1,12 @@
+//! What the hub promises, rule by rule, through its public face.
+
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod bounds;
+#[cfg(test)]
+mod gaps;
+#[cfg(test)]
+mod publish;
+#[cfg(test)]
+mod subscribe;

@@ -1,0 +1,4 @@
+//! The hub against a naive model of it.
+
+#[cfg(test)]
+mod naive;
