@@ -2,9 +2,9 @@
 //!
 //! Policy: a publish is accepted or refused as a whole, and completes when its place is known.
 //! The memory broker places it before `publish` returns; a durable or a remote one may complete
-//! it later, from elsewhere, and applies what others published too.
+//! it later, and applies what others published too.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use crate::{
     channel::Channel,
@@ -66,6 +66,8 @@ pub enum Refusal {
     KeyReused,
     /// The hub remembers as many keys as it may; holds how many.
     KeysFull(usize),
+    /// Nobody knows what became of it; the broker is at fault.
+    NoAnswer,
     /// A delete of a channel that does not exist.
     NoChannel,
 }
@@ -83,6 +85,9 @@ impl fmt::Display for Refusal {
             Self::KeysFull(max) => {
                 write!(f, "the hub remembers {max} idempotency keys, its limit")
             }
+            Self::NoAnswer => {
+                f.write_str("the broker gave no answer: whether it was published is not known")
+            }
             Self::NoChannel => f.write_str("the channel does not exist"),
         }
     }
@@ -90,13 +95,18 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Called once, when a publication was placed or refused.
-pub type Completion = Box<dyn FnOnce(Result<Placed, Refusal>) + Send>;
+/// What a broker answers.
+pub enum Published {
+    /// What became of the publication.
+    Now(Result<Placed, Refusal>),
+    /// What will become of it, whether anybody waits for that or not.
+    Later(Pin<Box<dyn Future<Output = Result<Placed, Refusal>> + Send>>),
+}
 
 /// Gives events their order and applies them to hubs.
 pub trait Broker: Send + Sync {
-    /// Publishes; `done` is called from here or later from elsewhere.
-    fn publish(&self, publication: Publication, done: Completion);
+    /// Publishes, without waiting for anything.
+    fn publish(&self, publication: Publication) -> Published;
 }
 
 /// Order in memory, for one node: one short lock.
@@ -128,7 +138,7 @@ impl MemoryBroker {
 }
 
 impl Broker for MemoryBroker {
-    fn publish(&self, publication: Publication, done: Completion) {
-        done(self.place(publication));
+    fn publish(&self, publication: Publication) -> Published {
+        Published::Now(self.place(publication))
     }
 }

@@ -10,8 +10,9 @@ use crate::{
     channel::Channel,
     control::{CloseReason, GapReason},
     hub::Hub,
-    limits::{HISTORY_EVENTS_MAX, LIST_CHANNELS_MAX},
+    limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, LIST_CHANNELS_MAX},
     name::ChannelName,
+    ring::Entry,
     sync::lock,
 };
 
@@ -106,7 +107,8 @@ impl Drop for Publishing {
 }
 
 impl Hub {
-    /// A page of at most `limit` events; none if the channel does not exist.
+    /// A page of at most `limit` events and [`HISTORY_BYTES_MAX`], but of one event at least; none
+    /// if the channel does not exist.
     pub fn history(&self, name: &ChannelName, from: &HistoryFrom, limit: usize) -> Option<History> {
         let channel = self.registry.find(name)?;
         let limit = limit.min(HISTORY_EVENTS_MAX);
@@ -128,7 +130,14 @@ impl Hub {
         };
         let closed = ring.closed().map(|closed| closed.reason);
         let placed = ring.entries().take_while(|entry| entry.seq <= watermark);
-        let page: Vec<_> = placed.filter(|entry| entry.seq > after).take(limit).cloned().collect();
+        let mut bytes = 0;
+        let fits = |entry: &&Entry| {
+            let is_first = bytes == 0;
+            bytes += entry.cost();
+            is_first || bytes <= HISTORY_BYTES_MAX
+        };
+        let wanted = placed.filter(|entry| entry.seq > after).take(limit);
+        let page: Vec<_> = wanted.take_while(fits).cloned().collect();
         drop(ring);
         let next = page.last().map_or(after, |entry| entry.seq);
         let events = page

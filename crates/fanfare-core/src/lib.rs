@@ -41,7 +41,7 @@ mod trie;
 mod loom_tests;
 
 pub use batch::{Batch, Partial};
-pub use broker::{Broker, Change, Completion, MemoryBroker, Placed, Publication, Refusal};
+pub use broker::{Broker, Change, MemoryBroker, Placed, Publication, Published, Refusal};
 pub use channel::Channel;
 pub use control::{CloseReason, GapReason, HEARTBEAT, ReconnectReason, reconnect};
 pub use doorbell::{Doorbell, Marks, WorkerIndex};

@@ -56,6 +56,9 @@ pub const WORKERS_MAX: usize = 64;
 pub const LIST_CHANNELS_MAX: usize = 1_000;
 /// Events that one history answers.
 pub const HISTORY_EVENTS_MAX: usize = 1_000;
+/// Bytes of the events that one history answers, unless its first one alone has more: a page is
+/// put together in memory, and JSON may spell it six times as long.
+pub const HISTORY_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(CLOSED_RETENTION_MS_MIN >= 2 * END_RETRY_MS_MAX as u64);
 const _: () = assert!(CLOSED_RETENTION_MS >= CLOSED_RETENTION_MS_MIN);

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -13,13 +13,16 @@ use tokio::sync::Notify;
 
 use crate::limits::{HEAD_READ_MS_MAX, KEEPALIVE_IDLE_MS_MAX};
 
-/// Where an HTTP/1 connection stands. The connection's own task writes and reads it.
+/// Where a connection stands. The connection's own task writes and reads it.
 #[derive(Debug)]
 pub(crate) struct Activity {
     /// When the connection was accepted: times count from here.
     began: Instant,
-    /// Whether a request is being answered.
-    busy: AtomicBool,
+    /// Requests that are being answered: one at the most over HTTP/1.
+    requests: AtomicUsize,
+    /// Whether bytes that come while nothing is answered begin a request's head. Over HTTP/2 they
+    /// may be frames of the connection.
+    heads: bool,
     /// When the connection began to wait for a request, in milliseconds.
     idle_since_ms: AtomicU64,
     /// When the first byte of a request's head came; 0 if none did.
@@ -37,10 +40,11 @@ pub(crate) struct Activity {
 pub(crate) struct Answered(Arc<Activity>);
 
 impl Activity {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(heads: bool) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
-            busy: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
+            heads,
             idle_since_ms: AtomicU64::new(0),
             head_since_ms: AtomicU64::new(0),
             blocked_since_ms: AtomicU64::new(0),
@@ -51,14 +55,15 @@ impl Activity {
 
     /// A request's head is whole; the next one begins when the guard is dropped.
     pub(crate) fn answering(self: &Arc<Self>) -> Answered {
-        self.busy.store(true, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
         self.head_since_ms.store(0, Relaxed);
         Answered(Arc::clone(self))
     }
 
     /// Bytes came from the peer.
     pub(crate) fn on_read(&self) {
-        if !self.busy.load(Relaxed) && self.head_since_ms.load(Relaxed) == 0 {
+        let idle = self.requests.load(Relaxed) == 0;
+        if self.heads && idle && self.head_since_ms.load(Relaxed) == 0 {
             self.head_since_ms.store(self.now_ms(), Relaxed);
         }
     }
@@ -70,6 +75,11 @@ impl Activity {
         } else if self.blocked_since_ms.load(Relaxed) == 0 {
             self.blocked_since_ms.store(self.now_ms(), Relaxed);
         }
+    }
+
+    /// Whether the socket takes no byte.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked_since_ms.load(Relaxed) > 0
     }
 
     /// All that hyper held was taken.
@@ -100,7 +110,7 @@ impl Activity {
             if left_ms == 0 {
                 return;
             }
-            // A deadline may come closer meanwhile, by a new head at most.
+            // A deadline may come closer meanwhile, so the sleep is short.
             tokio::time::sleep(Duration::from_millis(left_ms.min(LOOK_MS_MAX))).await;
         }
     }
@@ -111,7 +121,7 @@ impl Activity {
             since_ms => since_ms + write_stall_ms_max,
         };
         let idle = match self.head_since_ms.load(Relaxed) {
-            _ if self.busy.load(Relaxed) => u64::MAX,
+            _ if self.requests.load(Relaxed) > 0 => u64::MAX,
             0 => self.idle_since_ms.load(Relaxed) + KEEPALIVE_IDLE_MS_MAX,
             since_ms => since_ms + HEAD_READ_MS_MAX,
         };
@@ -128,7 +138,7 @@ impl Drop for Answered {
     fn drop(&mut self) {
         self.0.unflushed.store(true, Relaxed);
         self.0.idle_since_ms.store(self.0.now_ms(), Relaxed);
-        self.0.busy.store(false, Relaxed);
+        self.0.requests.fetch_sub(1, Relaxed);
     }
 }
 

@@ -132,7 +132,7 @@ fn scrape(state: &State, export: &dyn Fn()) -> Response<Body> {
 
 /// `GET /api/channels`: a page of channels; `next` is what to ask for as `after`.
 fn list(state: &State, head: &request::Parts) -> Result<Response<Body>, Problem> {
-    let query = Query::parse(head.uri.query().unwrap_or_default())?;
+    let query = Query::of(state, &head.uri)?;
     let prefix = query.single("prefix")?.unwrap_or_default();
     let sort = match query.single("sort")? {
         None | Some("subscribers") => ChannelSort::Subscribers,

@@ -31,9 +31,10 @@ use tokio::{
 };
 
 use crate::{
-    activity::Answered,
+    activity::{Activity, Answered},
     body::{Body, BodyError},
-    h2_body::{AwayBody, H2Body},
+    guard::Origin,
+    h2::{AwayBody, H2Body},
     limits::{
         AWAY_WRITE_MS_MAX, H2_PING_INTERVAL_MS, H2_PING_MS_MAX, H2_SEND_BUFFER_BYTES_MAX,
         H2_STREAMS_MAX, HEAD_BYTES_MAX,
@@ -103,6 +104,7 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(!full)
         .serve_connection(TokioIo::new(socket), service);
     let stall_ms = u64::from(shared.state.config.write_stall_ms_max);
     let mut closing = false;
@@ -111,10 +113,7 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
             biased;
             _ended = std::future::poll_fn(|cx| connection.poll_without_shutdown(cx)) => break,
             () = activity.watch(stall_ms) => {
-                if activity.is_reading_head() {
-                    shared.state.metrics.reached(Reached::HeadRead);
-                }
-                return;
+                return count_cut(&shared.state, &activity);
             }
             () = shared.closing.cancelled(), if !closing => {
                 closing = true;
@@ -143,23 +142,12 @@ async fn answer_http1(
     request: Request<Incoming>,
     full: bool,
 ) -> Result<Response<Body>, Handoff> {
-    if full && request.method() != Method::GET {
-        return Ok(refuse(&shared.state));
-    }
-    let asked = match service::answer(&shared.state, request).await {
-        Answer::Response(response) => return Ok(response),
-        Answer::Subscribe(asked) => asked,
-    };
-    let parameters = match Parameters::read(&shared.state, asked) {
+    let parameters = match prepare(&shared.state, request, full).await {
         Ok(parameters) => parameters,
-        Err(problem) => return Ok(problem.response()),
+        Err(response) => return Ok(response),
     };
     let seat = shared.fanout.seat();
-    let outcome = match full {
-        true => parameters.overload(),
-        false => parameters.subscribe(&shared.state, seat.worker()),
-    };
-    match outcome {
+    match parameters.subscribe(&shared.state, seat.worker(), full) {
         Outcome::Answer(response) => Ok(response),
         Outcome::Away(sse) => {
             let mut bytes = parameters.head(parameters.known());
@@ -176,12 +164,17 @@ async fn answer_http1(
 }
 
 async fn serve_http2(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSemaphorePermit>) {
+    let activity = Arc::clone(socket.activity());
     let full = permit.is_none();
     let service = {
-        let shared = Arc::clone(&shared);
+        let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
         service_fn(move |request| {
             let shared = Arc::clone(&shared);
-            async move { Ok::<_, Infallible>(answer_http2(&shared, request, full).await) }
+            let answered = activity.answering();
+            async move {
+                let response = answer_http2(&shared, request, full).await;
+                Ok::<_, Infallible>(response.map(|body| Tracked { body, _answered: answered }))
+            }
         })
     };
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -194,11 +187,16 @@ async fn serve_http2(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
         .keep_alive_timeout(Duration::from_millis(H2_PING_MS_MAX));
     let connection = builder.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
+    let stall_ms = u64::from(shared.state.config.write_stall_ms_max);
     let mut closing = false;
     loop {
         tokio::select! {
             biased;
             _ended = &mut connection => break,
+            () = activity.watch(stall_ms) => {
+                count_cut(&shared.state, &activity);
+                break;
+            }
             () = shared.closing.cancelled(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
@@ -213,22 +211,11 @@ async fn answer_http2(
     request: Request<Incoming>,
     full: bool,
 ) -> Response<Body> {
-    if full && request.method() != Method::GET {
-        return refuse(&shared.state);
-    }
-    let asked = match service::answer(&shared.state, request).await {
-        Answer::Response(response) => return response,
-        Answer::Subscribe(asked) => asked,
-    };
-    let parameters = match Parameters::read(&shared.state, asked) {
+    let parameters = match prepare(&shared.state, request, full).await {
         Ok(parameters) => parameters,
-        Err(problem) => return problem.response(),
+        Err(response) => return response,
     };
-    let outcome = match full {
-        true => parameters.overload(),
-        false => parameters.subscribe(&shared.state, shared.h2.worker()),
-    };
-    match outcome {
+    match parameters.subscribe(&shared.state, shared.h2.worker(), full) {
         Outcome::Answer(response) => response,
         Outcome::Away(sse) => {
             let body = AwayBody::new(sse.into());
@@ -242,7 +229,41 @@ async fn answer_http2(
     }
 }
 
-/// The answer of a full hub to anything but a subscribe.
+/// Answers a request, unless it is a subscribe: then its parameters.
+async fn prepare(
+    state: &Arc<State>,
+    request: Request<Incoming>,
+    full: bool,
+) -> Result<Parameters, Response<Body>> {
+    if full && !matches!(*request.method(), Method::GET | Method::OPTIONS) {
+        return Err(refuse(state));
+    }
+    match service::answer(state, request).await {
+        Answer::Response(response) => Err(response),
+        Answer::Subscribe(asked) => {
+            let origin = asked.origin.clone();
+            Parameters::read(state, asked).map_err(|problem| readable(&problem, &origin))
+        }
+    }
+}
+
+/// Counts why a connection was cut that did nothing for too long; one that only idled is no loss.
+fn count_cut(state: &State, activity: &Activity) {
+    if activity.is_blocked() {
+        state.metrics.reached(Reached::WriteStall);
+    } else if activity.is_reading_head() {
+        state.metrics.reached(Reached::HeadRead);
+    }
+}
+
+/// A problem that the page it concerns may read.
+fn readable(problem: &Problem, origin: &Origin) -> Response<Body> {
+    let mut response = problem.response();
+    origin.add_to(response.headers_mut());
+    response
+}
+
+/// The answer of a full hub to anything that changes something.
 fn refuse(state: &State) -> Response<Body> {
     let max = state.config.connections_max;
     let detail = format!("the hub holds {max} connections, its limit; try again later");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fanfare_core::{Change, ChannelName};
 use hyper::{Response, StatusCode};
 
-use crate::{body::Body, problem::Problem, publish::place, state::State};
+use crate::{body::Body, problem::Problem, publish::place_now, state::State};
 
 /// Deletes a channel.
 pub(crate) async fn answer(
@@ -16,7 +16,7 @@ pub(crate) async fn answer(
     if state.draining.is_cancelled() {
         return Err(Problem::draining(state));
     }
-    place(state, channel, Change::Delete, None).await?;
+    place_now(state, channel, Change::Delete, None).await?;
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)

@@ -111,6 +111,7 @@ impl Listener {
         let target = uri.authority().map(|authority| authority.as_str()).or(host);
         let own = origin
             .split_once("://")
+            .filter(|(scheme, _)| PAGE_SCHEMES.iter().any(|own| own.eq_ignore_ascii_case(scheme)))
             .is_some_and(|(_, authority)| self.is_own(config, authority, target));
         if own { Origin::Accepted(value.clone()) } else { Origin::Foreign }
     }
@@ -200,6 +201,8 @@ fn is_named(allowed: &str, host: &str) -> bool {
     bare(allowed).eq_ignore_ascii_case(bare(host))
 }
 
+/// What the pages of a hub come by. An extension of a browser, too, names itself as an origin.
+const PAGE_SCHEMES: [&str; 2] = ["http", "https"];
 /// What loopback is called in a `Host`.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 /// Bytes of a refused host that are told back.
@@ -297,11 +300,20 @@ mod tests {
             "http://localhost.evil.example",
             "http://localhost@evil.example",
             "http://localhost:3000/path",
+            "chrome-extension://localhost",
+            "file://localhost",
+            "://localhost",
+            "localhost",
         ] {
             assert!(!accepted(Listener::Public, "127.0.0.1:8080", bad), "{bad}");
         }
         assert!(accepted(Listener::Admin, "127.0.0.1:8081", "http://127.0.0.1:8081"));
-        for bad in ["http://127.0.0.1:8080", "https://app.example", "https://hub.example"] {
+        for bad in [
+            "http://127.0.0.1:8080",
+            "https://app.example",
+            "https://hub.example",
+            "chrome-extension://127.0.0.1:8081",
+        ] {
             assert!(!accepted(Listener::Admin, "127.0.0.1:8081", bad), "{bad}");
         }
     }

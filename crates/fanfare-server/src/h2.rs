@@ -2,32 +2,36 @@
 //!
 //! A task takes the marks and wakes the streams of each feed, a bounded number at a time; a
 //! publisher never wakes them itself. Each stream is a body in hyper that reads the same feeds by
-//! its own cursor, and is not polled while its flow-control window is closed: a slow stream costs
-//! a cursor and what its send buffer holds, and falls off the ring like any other.
+//! its own cursor, and is not asked for more while its flow-control window is closed: a slow
+//! stream falls off the ring like any other, and one that is not asked for the stall limit loses
+//! its subscription. Its body is then all that hyper keeps of it, until the peer lets it go.
+
+mod body;
+mod feeds;
+mod reading;
 
 use std::{
-    collections::HashMap,
+    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::Waker,
     time::Duration,
 };
 
-use bytes::Bytes;
-use fanfare_core::{
-    Batch, Channel, Doorbell, Feed, FeedKey, Framing, Hub, Marks, Run, Trie, WorkerIndex,
-    limits::BATCH_BYTES_MAX,
-};
-use fanfare_fanout::{Disconnect, Totals};
-use slab::Slab;
+use fanfare_core::{Doorbell, Hub, Marks, Subscription, WorkerIndex};
+use fanfare_fanout::{Disconnect, Totals, limits::DRAIN_STREAMING_FROM};
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 
-use crate::limits::{H2_WAKES_MAX, POLL_MS};
+pub(crate) use self::body::{AwayBody, H2Body};
+use self::{
+    feeds::Feeds,
+    reading::{Reading, Stream},
+};
+use crate::limits::{H2_SWEEP_INTERVAL_MS, H2_WAKES_MAX, POLL_MS};
 
 /// The worker of all HTTP/2 subscribers.
 pub(crate) struct H2 {
@@ -35,60 +39,22 @@ pub(crate) struct H2 {
     worker: WorkerIndex,
     /// Rung by the doorbell.
     notify: Arc<Notify>,
-    feeds: Mutex<Feeds>,
-    /// How far the journal was walked for the feeds that follow it.
-    walked: AtomicU64,
-    /// Streams that are open.
-    streams: AtomicUsize,
+    members: Mutex<Members>,
+    /// Subscriptions that streams hold.
+    subscribers: AtomicUsize,
+    /// A stream that is not asked for more for so long loses its subscription.
+    stall_ms_max: u64,
+    /// Milliseconds count from here.
+    began: Instant,
     totals: SharedTotals,
 }
 
-/// The feeds that streams read.
+/// The feeds, and what happens to who joins.
 #[derive(Default)]
-struct Feeds {
-    slots: Slab<Arc<Shared>>,
-    by_key: HashMap<FeedKey, usize>,
-    by_channel: HashMap<u64, Vec<usize>>,
-    patterns: Trie<usize>,
-}
-
-/// A feed and the streams that read it.
-pub(crate) struct Shared {
-    pub(crate) feed: Arc<Feed>,
-    slot: usize,
-    /// Rises before the streams are woken.
-    version: AtomicU64,
-    streams: Mutex<Slab<Arc<Stream>>>,
-    /// What was read last, for the streams that are as far back.
-    joined: Mutex<Option<Arc<Joined>>>,
-    quiet: Mutex<Quiet>,
-}
-
-/// Stretches of the journal where nothing concerns a feed, so that a stream which waited through
-/// one does not walk it, nor take it for a gap once the journal has let it go.
-struct Quiet {
-    /// The one before the last matches: from a cursor to the first of them.
-    before: (u64, u64),
-    /// The one since: from here to where the journal was walked.
-    from: u64,
-}
-
-/// What the worker knows of one stream.
-#[derive(Default)]
-pub(crate) struct Stream {
-    waker: Mutex<Option<Waker>>,
-    /// Whether it is to be sent away once it has everything, and by how many milliseconds of
-    /// drain that are left.
-    leaving: AtomicBool,
-    left_ms: AtomicU64,
-}
-
-/// A batch as bytes that streams can share.
-pub(crate) struct Joined {
-    pub(crate) batch: Batch,
-    bytes: Bytes,
-    /// The version of the feed before it was read.
-    version: u64,
+struct Members {
+    feeds: Feeds,
+    /// When the drain ends; who joins during it leaves at once.
+    drain_ends: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -98,6 +64,10 @@ struct SharedTotals {
     disconnects: [AtomicU64; Disconnect::ALL.len()],
 }
 
+/// Feeds whose streams are being woken, each once, with how many are not woken yet.
+#[derive(Default)]
+struct Rounds(VecDeque<(Arc<Reading>, usize)>);
+
 impl H2 {
     /// A doorbell for the hub, and what it rings.
     pub(crate) fn doorbell() -> (Arc<Doorbell>, Arc<Notify>) {
@@ -106,14 +76,20 @@ impl H2 {
         (Arc::new(Doorbell::new(Box::new(move || rung.notify_one()))), notify)
     }
 
-    pub(crate) fn new(hub: Arc<Hub>, worker: WorkerIndex, notify: Arc<Notify>) -> Arc<Self> {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        worker: WorkerIndex,
+        notify: Arc<Notify>,
+        stall_ms_max: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
             hub,
             worker,
             notify,
-            feeds: Mutex::default(),
-            walked: AtomicU64::new(0),
-            streams: AtomicUsize::new(0),
+            members: Mutex::default(),
+            subscribers: AtomicUsize::new(0),
+            stall_ms_max,
+            began: Instant::now(),
             totals: SharedTotals::default(),
         })
     }
@@ -123,64 +99,93 @@ impl H2 {
         self.worker
     }
 
-    pub(crate) fn hub(&self) -> &Hub {
-        &self.hub
-    }
-
     /// Takes marks and wakes streams, for ever.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut marks = Marks::default();
-        let mut woken = Vec::new();
+        let mut rounds = Rounds::default();
+        let mut walking = false;
+        let mut swept = Vec::new();
+        let mut sweeps = interval(Duration::from_millis(H2_SWEEP_INTERVAL_MS));
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if self.hub.doorbell(self.worker).sleep() {
-                self.notify.notified().await;
+            let idle = rounds.0.is_empty() && !walking;
+            if idle && self.hub.doorbell(self.worker).sleep() {
+                tokio::select! {
+                    () = self.notify.notified() => {}
+                    _ = sweeps.tick() => self.sweep(&mut swept),
+                }
             }
             self.hub.doorbell(self.worker).take(self.worker, &mut marks);
-            self.marked(&marks, &mut woken);
-            for feed in woken.drain(..) {
-                Box::pin(feed.wake()).await;
-            }
+            walking = self.mark(&marks, walking, &mut rounds);
+            rounds.turn(self.now_ms());
+            tokio::task::yield_now().await;
         }
     }
 
-    /// The feeds that have something new.
-    fn marked(&self, marks: &Marks, out: &mut Vec<Arc<Shared>>) {
-        let feeds = lock(&self.feeds);
+    /// Queues the feeds that have something new; returns whether the journal goes on.
+    fn mark(&self, marks: &Marks, walking: bool, rounds: &mut Rounds) -> bool {
+        let mut members = lock(&self.members);
         for channel in &marks.channels {
-            out.extend(feeds.reading(channel).cloned());
+            members.feeds.reading(channel).for_each(|reading| rounds.add(reading));
         }
-        if marks.journal {
-            feeds.walk_journal(&self.hub, &self.walked, out);
+        let mut found = Vec::new();
+        let more = (marks.journal || walking) && !members.feeds.walk_journal(&self.hub, &mut found);
+        found.iter().for_each(|reading| rounds.add(reading));
+        more
+    }
+
+    /// Takes subscriptions from streams that are not asked for more, and lets go of what was read
+    /// for feeds that are quiet. `seen` holds their versions from sweep to sweep.
+    fn sweep(&self, seen: &mut Vec<(Arc<Reading>, u64)>) {
+        let since_ms = self.now_ms().saturating_sub(self.stall_ms_max);
+        let readings: Vec<_> = lock(&self.members).feeds.all().cloned().collect();
+        let mut stalled = Vec::new();
+        for reading in &readings {
+            reading.stalled(since_ms, &mut stalled);
+            for stream in stalled.drain(..) {
+                let subscription = lock(&stream.subscription).take();
+                if subscription.is_some() {
+                    self.leave(reading, &stream, Disconnect::Stalled);
+                }
+            }
         }
+        for (reading, version) in seen.drain(..) {
+            reading.forget(version);
+        }
+        seen.extend(readings.into_iter().map(|reading| {
+            // A version that cannot be: only asks for the current one.
+            let version = reading.forget(u64::MAX);
+            (reading, version)
+        }));
     }
 
     /// Adds a stream to the feed that equal subscriptions share.
-    pub(crate) fn join(&self, feed: &Arc<Feed>) -> (Arc<Shared>, usize, Arc<Stream>) {
-        let mut feeds = lock(&self.feeds);
-        let shared = feeds.find_or_insert(feed, &self.hub, &self.walked);
-        let stream = Arc::new(Stream::default());
-        let place = lock(&shared.streams).insert(Arc::clone(&stream));
-        self.streams.fetch_add(1, Ordering::Relaxed);
-        (shared, place, stream)
+    fn join(&self, mut subscription: Subscription) -> (Arc<Reading>, Arc<Stream>) {
+        let mut members = lock(&self.members);
+        let reading = members.feeds.find_or_insert(subscription.feed(), &self.hub);
+        subscription.share(&reading.feed);
+        let stream = Arc::new(Stream::new(subscription, self.now_ms()));
+        reading.add(&stream);
+        self.subscribers.fetch_add(1, Ordering::Relaxed);
+        if let Some(ends) = members.drain_ends {
+            let left = ends.saturating_duration_since(Instant::now());
+            stream.leave(left.as_millis() as u64, self.now_ms());
+        }
+        (reading, stream)
     }
 
-    /// Takes a stream out.
-    pub(crate) fn leave(&self, shared: &Shared, place: usize, reason: Disconnect) {
-        let mut feeds = lock(&self.feeds);
-        let empty = {
-            let mut streams = lock(&shared.streams);
-            streams.remove(place);
-            streams.is_empty()
-        };
-        if empty {
-            feeds.remove(shared);
+    /// Takes a stream out whose subscription has ended.
+    fn leave(&self, reading: &Reading, stream: &Stream, reason: Disconnect) {
+        let mut members = lock(&self.members);
+        if reading.remove(stream) {
+            members.feeds.remove(reading);
         }
-        self.streams.fetch_sub(1, Ordering::Relaxed);
+        self.subscribers.fetch_sub(1, Ordering::Relaxed);
         self.totals.disconnects[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts what a stream was given.
-    pub(crate) fn sent(&self, bytes: usize, events: usize) {
+    fn sent(&self, bytes: usize, events: usize) {
         self.totals.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
         self.totals.events_delivered.fetch_add(events as u64, Ordering::Relaxed);
     }
@@ -198,213 +203,76 @@ impl H2 {
     /// Sends all streams away, spread over a period; those with an open streaming publish last.
     /// Resolves when the last is gone, with how many there were.
     pub(crate) async fn drain(&self, period: Duration) -> u64 {
-        let mut queue: Vec<_> = lock(&self.feeds)
-            .slots
-            .iter()
-            .flat_map(|(_, shared)| {
-                let publishing = shared.feed.is_publishing();
-                let streams: Vec<_> =
-                    lock(&shared.streams).iter().map(|(_, s)| (publishing, s.clone())).collect();
-                streams
-            })
-            .collect();
-        queue.sort_by_key(|(publishing, _)| *publishing);
         let began = Instant::now();
-        let total = queue.len() as u32;
-        for (index, (_, stream)) in queue.iter().enumerate() {
-            sleep_until(began + period * index as u32 / total).await;
-            let left = period.saturating_sub(began.elapsed());
-            stream.left_ms.store(left.as_millis() as u64, Ordering::Relaxed);
-            stream.leaving.store(true, Ordering::Release);
-            stream.wake();
-        }
-        while self.streams.load(Ordering::Relaxed) > 0 {
-            sleep_until(Instant::now() + Duration::from_millis(POLL_MS)).await;
-        }
-        total.into()
-    }
-}
-
-impl Feeds {
-    fn reading(&self, channel: &Channel) -> impl Iterator<Item = &Arc<Shared>> {
-        let slots = self.by_channel.get(&channel.instance()).map_or(&[][..], Vec::as_slice);
-        slots.iter().map(|slot| &self.slots[*slot])
-    }
-
-    /// The feeds whose patterns match what came since the last walk.
-    fn walk_journal(&self, hub: &Hub, walked: &AtomicU64, out: &mut Vec<Arc<Shared>>) {
-        let (mut pairs, mut matching) = (Vec::new(), Vec::new());
-        let mut found: HashMap<usize, (u64, u64)> = HashMap::new();
-        let mut cursor = walked.load(Ordering::Relaxed);
-        loop {
-            let walk = hub.walk_journal(cursor, &mut pairs);
-            if walk.has_gap() {
-                // What is gone may have concerned any of them: each finds out by its own read.
-                let follows = |(_, shared): &(usize, &Arc<Shared>)| shared.feed.follows_journal();
-                out.extend(self.slots.iter().filter(follows).map(|(_, s)| Arc::clone(s)));
-            }
-            for (seq, channel) in &pairs {
-                self.patterns.matches(channel.name(), &mut matching);
-                for slot in &matching {
-                    found.entry(*slot).or_insert((*seq, *seq)).1 = *seq;
-                }
-            }
-            cursor = walk.next;
-            if walk.exhausted {
-                break;
-            }
-        }
-        for (slot, (first, last)) in found {
-            let shared = &self.slots[slot];
-            lock(&shared.quiet).interrupt(first, last);
-            out.push(Arc::clone(shared));
-        }
-        walked.store(cursor, Ordering::Release);
-    }
-
-    fn find_or_insert(&mut self, feed: &Arc<Feed>, hub: &Hub, walked: &AtomicU64) -> Arc<Shared> {
-        let key = feed.key();
-        if let Some(slot) = self.by_key.get(&key) {
-            return Arc::clone(&self.slots[*slot]);
-        }
-        let head = hub.watermark() + 1;
-        if !self.slots.iter().any(|(_, shared)| shared.feed.follows_journal()) {
-            walked.store(head, Ordering::Release);
-        }
-        let from = if feed.follows_journal() { head } else { u64::MAX };
-        let entry = self.slots.vacant_entry();
-        let slot = entry.key();
-        let shared = Arc::new(Shared {
-            feed: Arc::clone(feed),
-            slot,
-            version: AtomicU64::new(0),
-            streams: Mutex::default(),
-            joined: Mutex::default(),
-            quiet: Mutex::new(Quiet { before: (0, 0), from }),
-        });
-        entry.insert(Arc::clone(&shared));
-        self.by_key.insert(key, slot);
-        for channel in feed.channels() {
-            self.by_channel.entry(channel.instance()).or_default().push(slot);
-        }
-        if feed.follows_journal() {
-            self.patterns.insert(feed.selectors(), slot);
-        }
-        shared
-    }
-
-    fn remove(&mut self, shared: &Shared) {
-        let feed = &shared.feed;
-        self.slots.remove(shared.slot);
-        self.by_key.remove(&feed.key());
-        for channel in feed.channels() {
-            if let Some(slots) = self.by_channel.get_mut(&channel.instance()) {
-                slots.retain(|slot| *slot != shared.slot);
-                if slots.is_empty() {
-                    self.by_channel.remove(&channel.instance());
-                }
-            }
-        }
-        if feed.follows_journal() {
-            self.patterns.remove(feed.selectors(), shared.slot);
-        }
-    }
-}
-
-impl Quiet {
-    /// Notes matches, the first and the last since the previous note.
-    fn interrupt(&mut self, first: u64, last: u64) {
-        if first >= self.from {
-            self.before = (self.from, first);
-        }
-        self.from = self.from.max(last + 1);
-    }
-}
-
-impl Shared {
-    /// Where a stream at `cursor` really stands.
-    pub(crate) fn standing(&self, cursor: u64, h2: &H2) -> u64 {
-        // Read first: a match beyond it is not noted yet.
-        let walked = h2.walked.load(Ordering::Acquire);
-        let quiet = lock(&self.quiet);
-        let (before, first) = quiet.before;
-        match cursor {
-            _ if cursor >= quiet.from => cursor.max(walked),
-            _ if (before..first).contains(&cursor) => first,
-            _ => cursor,
-        }
-    }
-
-    /// Wakes all streams, a turn's worth at a time.
-    async fn wake(&self) {
-        self.version.fetch_add(1, Ordering::AcqRel);
-        let mut next = 0;
-        loop {
-            let more = {
-                let streams = lock(&self.streams);
-                let end = streams.capacity().min(next + H2_WAKES_MAX);
-                (next..end).filter_map(|place| streams.get(place)).for_each(|s| s.wake());
-                next = end;
-                next < streams.capacity()
+        let (streaming, others) = {
+            let mut members = lock(&self.members);
+            members.drain_ends = Some(began + period);
+            let all = members.feeds.all();
+            let (streaming, others): (Vec<_>, Vec<_>) =
+                all.map(|r| (r.feed.is_publishing(), r.streams())).partition(|(is, _)| *is);
+            let flat = |list: Vec<(bool, Vec<_>)>| -> Vec<_> {
+                list.into_iter().flat_map(|(_, streams)| streams).collect()
             };
-            if !more {
-                return;
-            }
-            tokio::task::yield_now().await;
+            (flat(streaming), flat(others))
+        };
+        let total = streaming.len() + others.len();
+        let share = if streaming.is_empty() { 1.0 } else { DRAIN_STREAMING_FROM };
+        self.send_away(&others, began, period.mul_f32(share), began + period).await;
+        let from = began + period.mul_f32(share);
+        self.send_away(&streaming, from, period.mul_f32(1.0 - share), began + period).await;
+        while self.subscribers.load(Ordering::Relaxed) > 0 {
+            sleep(Duration::from_millis(POLL_MS)).await;
+        }
+        total as u64
+    }
+
+    async fn send_away(
+        &self,
+        streams: &[Arc<Stream>],
+        from: Instant,
+        over: Duration,
+        ends: Instant,
+    ) {
+        for (index, stream) in streams.iter().enumerate() {
+            sleep_until(from + over.mul_f64(index as f64 / streams.len() as f64)).await;
+            let left = ends.saturating_duration_since(Instant::now());
+            stream.leave(left.as_millis() as u64, self.now_ms());
         }
     }
 
-    /// What stands at `cursor`: what others read already, or a read of its own. None if nothing
-    /// does, up to the last mark.
-    pub(crate) fn read(&self, hub: &Hub, cursor: u64) -> Option<Arc<Joined>> {
-        let version = self.version.load(Ordering::Acquire);
-        let mut joined = lock(&self.joined);
-        if let Some(joined) = &*joined {
-            if joined.batch.covers(cursor) {
-                return Some(Arc::clone(joined));
-            }
-            let at_end = joined.batch.end() == cursor && joined.batch.is_exhausted();
-            if at_end && joined.version == version {
-                return None;
-            }
-        }
-        let mut run = Run::default();
-        let mut batch = Batch::new(Framing::Bare);
-        self.feed.read(hub, cursor, BATCH_BYTES_MAX, &mut run);
-        batch.reset(Framing::Bare, cursor);
-        batch.append(&mut run);
-        let bytes = Bytes::copy_from_slice(batch.bytes_from(cursor));
-        let read = Arc::new(Joined { batch, bytes, version });
-        *joined = Some(Arc::clone(&read));
-        Some(read)
+    /// Never 0, which stands for "not".
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64 + 1
     }
 }
 
-impl Joined {
-    /// The bytes for a stream at `cursor`.
-    pub(crate) fn bytes_from(&self, cursor: u64) -> Bytes {
-        self.bytes.slice(self.bytes.len() - self.batch.bytes_from(cursor).len()..)
-    }
-}
-
-impl Stream {
-    /// Remembers who to wake. Before the stream looks, so that what comes after wakes it.
-    pub(crate) fn register(&self, waker: &Waker) {
-        let mut current = lock(&self.waker);
-        if !current.as_ref().is_some_and(|current| current.will_wake(waker)) {
-            *current = Some(waker.clone());
+impl Rounds {
+    /// Queues a feed, at most once.
+    fn add(&mut self, reading: &Arc<Reading>) {
+        let unwoken = reading.mark();
+        if reading.queued.swap(true, Ordering::Relaxed) {
+            reading.again.store(true, Ordering::Relaxed);
+        } else {
+            self.0.push_back((Arc::clone(reading), unwoken));
         }
     }
 
-    /// Milliseconds of drain that are left, if the stream is to be sent away.
-    pub(crate) fn leaving(&self) -> Option<u32> {
-        let left_ms = || u32::try_from(self.left_ms.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        self.leaving.load(Ordering::Acquire).then(left_ms)
-    }
-
-    fn wake(&self) {
-        if let Some(waker) = lock(&self.waker).take() {
-            waker.wake();
+    /// Wakes a turn's worth of streams, of the feeds that waited longest.
+    fn turn(&mut self, now_ms: u64) {
+        let mut wakes = H2_WAKES_MAX;
+        while wakes > 0
+            && let Some((reading, unwoken)) = self.0.pop_front()
+        {
+            let left = reading.wake(unwoken, wakes, now_ms);
+            wakes -= (unwoken - left).clamp(1, wakes);
+            if left > 0 {
+                self.0.push_back((reading, left));
+                continue;
+            }
+            reading.queued.store(false, Ordering::Relaxed);
+            if reading.again.swap(false, Ordering::Relaxed) {
+                self.add(&reading);
+            }
         }
     }
 }

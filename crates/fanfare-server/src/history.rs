@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::{
     body::Body,
     limits::HISTORY_EVENTS,
+    metrics::Reached,
     problem::{Kind, Problem},
     publish::json_response,
     query::Query,
@@ -53,7 +54,10 @@ pub(crate) fn answer(
         );
         Problem::new(Kind::ChannelNotFound, detail)
     })?;
-    let mut response = json_response(json(state, channel, &from, history));
+    // An answer that nobody takes stays in memory for as long as its connection does.
+    let json = state.requests.charge().hold(json(state, channel, &from, history));
+    let json = json.inspect_err(|_| state.metrics.reached(Reached::RequestsBytes))?;
+    let mut response = json_response(json);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -201,6 +205,23 @@ mod tests {
             "reason": "epoch",
         });
         assert_eq!(page["gap"], gap);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_charged_for_until_it_was_taken() {
+        let state = testing::state_with_requests(1_500);
+        testing::publish(&state, "news", &"x".repeat(600)).await;
+        let channel = ChannelName::parse("news").unwrap();
+        let ask = || answer(&state, &channel, &Query::default());
+        let untaken = ask().unwrap();
+        assert!(state.requests.held_bytes() >= 600);
+        assert_eq!(ask().unwrap_err().kind(), Kind::RequestsFull);
+        let line = "fanfare_limit_reached_total{limit=\"requests_bytes\"} 1";
+        assert!(state.metrics.render().contains(line));
+        drop(untaken);
+        assert_eq!(state.requests.held_bytes(), 0);
+        testing::json(ask().unwrap()).await;
+        assert_eq!(state.requests.held_bytes(), 0);
     }
 
     #[tokio::test]

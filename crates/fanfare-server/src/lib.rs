@@ -8,15 +8,16 @@
 mod activity;
 mod admin;
 mod body;
+mod budget;
 mod config;
 mod connection;
 mod delete;
 mod drain;
 mod guard;
 mod h2;
-mod h2_body;
 mod history;
 mod limits;
+mod lines;
 mod listener;
 mod metrics;
 mod ndjson;

@@ -5,7 +5,8 @@
 
 use fanfare_core::limits::{
     CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_SUBSCRIPTION_MAX, EVENT_DATA_BYTES_MAX,
-    EVENT_TYPE_BYTES_MAX, HISTORY_EVENTS_MAX, IDEMPOTENCY_KEY_BYTES_MAX, LIST_CHANNELS_MAX,
+    EVENT_TYPE_BYTES_MAX, HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
+    LIST_CHANNELS_MAX,
 };
 
 /// Milliseconds from the first byte of a request's head to its last: slowloris.
@@ -32,6 +33,13 @@ const JSON_ESCAPE_FACTOR_MAX: usize = 6;
 const LINE_OVERHEAD_BYTES_MAX: usize = 8 * 1024;
 /// What a line of an SSE body has beside data, and what a line without data may have.
 const SSE_LINE_OVERHEAD_BYTES_MAX: usize = 1_024;
+/// Bytes that all requests hold together beyond the chunks that they look at: bodies and lines
+/// that are not whole yet, and histories that were not taken yet. A connection has many streams
+/// and a hub many connections, so bounds of one of them are none of the sum. It is what 160
+/// publishers in the middle of the longest line hold, or all that one of 16 MiB of data needs.
+pub(crate) const REQUESTS_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of one event's data that a hub may be set to take at the most.
+pub(crate) const EVENT_DATA_BYTES_SET_MAX: usize = 16 * 1024 * 1024;
 /// Parameters of one query: each channel of a subscription, and as many others.
 pub(crate) const QUERY_PARAMETERS_MAX: usize = 2 * CHANNELS_PER_SUBSCRIPTION_MAX;
 /// Bytes of acks put together before they are sent: a chunk that costs one write.
@@ -50,6 +58,9 @@ pub(crate) const LIST_CHANNELS: usize = 100;
 /// Seconds after which a publish that met a full hub may try again: channels and keys go when
 /// their time has passed, not at once.
 pub(crate) const RETRY_AFTER_FULL_S: u64 = 10;
+/// Seconds after which a request that met what all requests may hold may try again: those that
+/// hold it go on, or are given up after [`BODY_IDLE_MS_MAX`].
+pub(crate) const RETRY_AFTER_REQUESTS_S: u64 = 1;
 /// The least seconds after which a publish that met a drain may try again.
 pub(crate) const RETRY_AFTER_DRAIN_S_MIN: u64 = 1;
 /// Seconds for which a browser may remember the answer to a preflight; most cap it lower.
@@ -67,6 +78,10 @@ pub(crate) const H2_WAKES_MAX: usize = 64;
 pub(crate) const H2_READS_MAX: usize = 8;
 /// Milliseconds between the last bytes of an HTTP/2 stream and its reset, which overtakes them.
 pub(crate) const H2_ABORT_DELAY_MS: u64 = 250;
+/// Milliseconds between two looks for HTTP/2 streams that are stalled.
+pub(crate) const H2_SWEEP_INTERVAL_MS: u64 = 1_000;
+/// Milliseconds that a connection which met a full hub may take.
+pub(crate) const REFUSED_MS_MAX: u64 = 5_000;
 /// Connections that are told that the hub is full, at once.
 pub(crate) const REFUSED_CONNECTIONS_MAX: usize = 128;
 /// Milliseconds that accepting pauses after an error, such as no file left to open.
@@ -111,6 +126,11 @@ const _: () = assert!(
             * (CHANNEL_NAME_BYTES_MAX + EVENT_TYPE_BYTES_MAX + IDEMPOTENCY_KEY_BYTES_MAX)
 );
 const _: () = assert!(SSE_LINE_OVERHEAD_BYTES_MAX > "event: ".len() + EVENT_TYPE_BYTES_MAX);
+// What grows has up to twice the room that it needs.
+const _: () = assert!(REQUESTS_BYTES_MAX >= 2 * ndjson_line_bytes_max(EVENT_DATA_BYTES_SET_MAX));
+const _: () = assert!(
+    REQUESTS_BYTES_MAX >= 16 * JSON_ESCAPE_FACTOR_MAX * (HISTORY_BYTES_MAX + EVENT_DATA_BYTES_MAX)
+);
 const _: () = assert!(HISTORY_EVENTS <= HISTORY_EVENTS_MAX);
 const _: () = assert!(LIST_CHANNELS <= LIST_CHANNELS_MAX);
 const _: () = assert!(DRAIN_LINGER_MS > fanfare_fanout::limits::LINGER_MS_MAX as u64);

@@ -6,14 +6,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 
 use crate::{
     config::Config,
     connection,
-    limits::{ACCEPT_PAUSE_MS, REFUSED_CONNECTIONS_MAX},
+    limits::{ACCEPT_PAUSE_MS, REFUSED_CONNECTIONS_MAX, REFUSED_MS_MAX},
     state::Shared,
 };
 
@@ -46,13 +46,21 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Ta
             continue;
         }
         shared.state.count_full();
-        // Full: there is room to say so properly, and a bound on that too.
-        let Ok(refusal) = Arc::clone(&refusals).acquire_owned().await else { return };
-        let shared = Arc::clone(&shared);
-        tasks.spawn(async move {
-            connection::serve(shared, stream, None).await;
-            drop(refusal);
-        });
+        // Full: there is room to say so properly, and a bound on that too. Whichever comes first.
+        tokio::select! {
+            biased;
+            Ok(permit) = Arc::clone(&permits).acquire_owned() => {
+                tasks.spawn(connection::serve(Arc::clone(&shared), stream, Some(permit)));
+            }
+            Ok(refusal) = Arc::clone(&refusals).acquire_owned() => {
+                let refuse = connection::serve(Arc::clone(&shared), stream, None);
+                tasks.spawn(async move {
+                    // Whether it took its answer or not, its time is over.
+                    drop(timeout(Duration::from_millis(REFUSED_MS_MAX), refuse).await);
+                    drop(refusal);
+                });
+            }
+        }
     }
 }
 

@@ -26,8 +26,12 @@ pub(crate) fn export(shared: &Shared) {
 /// A bound of the server that was reached. Those of the hub are its own [`Limit`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reached {
+    /// Operators held as many connections as they may; the next one waited.
+    AdminConnections,
     /// A body paused too long.
     BodyIdle,
+    /// A subscription named too many channels.
+    ChannelsPerSubscription,
     /// A connection was refused, or answered with `fanfare.reconnect` at once.
     Connections,
     /// An event had too much data.
@@ -36,19 +40,52 @@ pub(crate) enum Reached {
     HeadRead,
     /// A line of a body of many events was too long.
     LineBytes,
+    /// No file was left for a connection.
+    OpenFiles,
+    /// A query had too many parameters.
+    QueryParameters,
+    /// As many connections were being told that the hub is full as may be.
+    RefusedConnections,
+    /// Requests held as many bytes as they may together.
+    RequestsBytes,
+    /// A streaming publish marked as many channels as being published to as it may.
+    StreamChannels,
+    /// A peer took no byte of its answer for too long.
+    WriteStall,
 }
 
 impl Reached {
-    const ALL: [Self; 5] =
-        [Self::BodyIdle, Self::Connections, Self::EventDataBytes, Self::HeadRead, Self::LineBytes];
+    const ALL: [Self; 13] = [
+        Self::AdminConnections,
+        Self::BodyIdle,
+        Self::ChannelsPerSubscription,
+        Self::Connections,
+        Self::EventDataBytes,
+        Self::HeadRead,
+        Self::LineBytes,
+        Self::OpenFiles,
+        Self::QueryParameters,
+        Self::RefusedConnections,
+        Self::RequestsBytes,
+        Self::StreamChannels,
+        Self::WriteStall,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
+            Self::AdminConnections => "admin_connections",
             Self::BodyIdle => "body_idle",
+            Self::ChannelsPerSubscription => "channels_per_subscription",
             Self::Connections => "connections",
             Self::EventDataBytes => "event_data_bytes",
             Self::HeadRead => "head_read",
             Self::LineBytes => "line_bytes",
+            Self::OpenFiles => "open_files",
+            Self::QueryParameters => "query_parameters",
+            Self::RefusedConnections => "refused_connections",
+            Self::RequestsBytes => "requests_bytes",
+            Self::StreamChannels => "stream_channels",
+            Self::WriteStall => "write_stall",
         }
     }
 }
@@ -58,6 +95,7 @@ pub(crate) struct Metrics {
     /// Renders them.
     handle: PrometheusHandle,
     subscribers: Gauge,
+    connections: Gauge,
     channels: Gauge,
     events_published: Counter,
     events_delivered: Counter,
@@ -89,6 +127,7 @@ impl Metrics {
             Self {
                 handle,
                 subscribers: gauge!(SUBSCRIBERS),
+                connections: gauge!(CONNECTIONS),
                 channels: gauge!(CHANNELS),
                 events_published: counter!(EVENTS_PUBLISHED),
                 events_delivered: counter!(EVENTS_DELIVERED),
@@ -108,6 +147,7 @@ impl Metrics {
     fn export(&self, state: &State, totals: &Totals) {
         let hub = &state.hub;
         self.subscribers.set(hub.subscribers() as f64);
+        self.connections.set(state.connections.load(Relaxed) as f64);
         self.channels.set(hub.held().channels as f64);
         self.events_published.absolute(hub.published_total());
         self.events_delivered.absolute(totals.events_delivered);
@@ -146,6 +186,7 @@ impl Metrics {
 
 fn describe() {
     describe_gauge!(SUBSCRIBERS, "Subscriptions that are open, over all protocols.");
+    describe_gauge!(CONNECTIONS, "Connections of the public listener that are open.");
     describe_gauge!(CHANNELS, "Channels that exist.");
     describe_counter!(EVENTS_PUBLISHED, "Events that were accepted and got an id.");
     describe_counter!(EVENTS_DELIVERED, "Events written to subscribers, replays included.");
@@ -165,11 +206,13 @@ fn describe() {
     );
     describe_histogram!(
         PUBLISH_SECONDS,
-        "Seconds from having an event whole to its having a place and being acknowledged."
+        "Seconds from having an event whole to its having a place; one event of each chunk of a \
+         body of many counts."
     );
 }
 
 const SUBSCRIBERS: &str = "fanfare_subscribers";
+const CONNECTIONS: &str = "fanfare_connections";
 const CHANNELS: &str = "fanfare_channels";
 const EVENTS_PUBLISHED: &str = "fanfare_events_published_total";
 const EVENTS_DELIVERED: &str = "fanfare_events_delivered_total";
@@ -198,12 +241,14 @@ mod tests {
         let text = state.metrics.render();
         for line in [
             "fanfare_subscribers 0",
+            "fanfare_connections 0",
             "fanfare_events_published_total 0",
             "fanfare_replays_total{result=\"exact\"} 0",
             "fanfare_gaps_total{reason=\"lagged\"} 0",
             "fanfare_disconnects_total{reason=\"stalled\"} 0",
             "fanfare_limit_reached_total{limit=\"channels\"} 0",
             "fanfare_limit_reached_total{limit=\"head_read\"} 0",
+            "fanfare_limit_reached_total{limit=\"write_stall\"} 0",
             "fanfare_publish_seconds_count 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
@@ -211,11 +256,13 @@ mod tests {
         testing::publish(&state, "news", "x").await;
         state.count_replay(Replay::Gap);
         state.count_full();
+        state.connections.store(3, Relaxed);
         state.metrics.reached(Reached::LineBytes);
         state.metrics.export(&state, &Totals { bytes_sent: 7, ..totals });
         let text = state.metrics.render();
         for line in [
             "fanfare_events_published_total 1",
+            "fanfare_connections 3",
             "fanfare_bytes_sent_total 7",
             "fanfare_replays_total{result=\"gap\"} 1",
             "fanfare_limit_reached_total{limit=\"line_bytes\"} 1",

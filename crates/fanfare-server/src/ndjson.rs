@@ -7,14 +7,14 @@
 
 use std::borrow::Cow;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use fanfare_core::{ChannelName, Draft, EventType, IdempotencyKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio_util::codec::{Decoder, LinesCodec, LinesCodecError};
 
 use crate::{
     limits::ndjson_line_bytes_max,
+    lines::{LineEnd, LineTooLong, Lines},
     problem::{Kind, Problem},
     publish_many::Item,
 };
@@ -22,12 +22,7 @@ use crate::{
 /// Finds events in a body of NDJSON.
 #[derive(Debug)]
 pub(crate) struct Ndjson {
-    /// Splits at LF and CRLF, up to a length.
-    lines: LinesCodec,
-    /// What was pushed and is not a whole line yet.
-    buffer: BytesMut,
-    /// The number of the last line.
-    line: u64,
+    lines: Lines,
     /// Whether the body ended as it should.
     ended: bool,
     /// The type of events that name none.
@@ -44,13 +39,13 @@ impl Ndjson {
         data_bytes_max: usize,
         names_channel: bool,
     ) -> Self {
-        let lines = LinesCodec::new_with_max_length(ndjson_line_bytes_max(data_bytes_max));
-        let buffer = BytesMut::new();
-        Self { lines, buffer, line: 0, ended: false, event_type, data_bytes_max, names_channel }
+        let lines = Lines::new(LineEnd::Lf, ndjson_line_bytes_max(data_bytes_max));
+        Self { lines, ended: false, event_type, data_bytes_max, names_channel }
     }
 
-    pub(crate) fn push(&mut self, chunk: &[u8]) {
-        self.buffer.extend_from_slice(chunk);
+    /// Takes the next bytes; those before were looked at.
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        self.lines.push(chunk);
     }
 
     /// Makes a line of what is left: the last one needs no line end if the body ended well.
@@ -59,21 +54,23 @@ impl Ndjson {
     }
 
     pub(crate) fn line(&self) -> u64 {
-        self.line
+        self.lines.number()
+    }
+
+    /// Bytes that are held between chunks.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.lines.held_bytes()
     }
 
     /// The next event.
     pub(crate) fn next(&mut self) -> Result<Option<Item>, Problem> {
         loop {
-            let decoded = if self.ended {
-                self.lines.decode_eof(&mut self.buffer)
-            } else {
-                self.lines.decode(&mut self.buffer)
+            let line = match self.lines.next() {
+                Ok(None) if self.ended => self.lines.last(),
+                Ok(line) => line,
+                Err(too_long) => return Err(self.too_long(too_long)),
             };
-            self.line += u64::from(!matches!(decoded, Ok(None)));
-            let Some(line) = decoded.map_err(|error| self.wrong_line(&error))? else {
-                return Ok(None);
-            };
+            let Some(line) = line else { return Ok(None) };
             let line = line.trim_ascii();
             if !line.is_empty() {
                 return self.item(line).map(Some);
@@ -81,25 +78,17 @@ impl Ndjson {
         }
     }
 
-    fn wrong_line(&self, error: &LinesCodecError) -> Problem {
-        match error {
-            LinesCodecError::MaxLineLengthExceeded => {
-                let max = ndjson_line_bytes_max(self.data_bytes_max);
-                let detail = format!(
-                    "line {} has more than {max} bytes, which is what is allowed",
-                    self.line
-                );
-                Problem::new(Kind::LineTooLong, detail).with_limit("ndjson_line_bytes_max", max)
-            }
-            LinesCodecError::Io(_) => {
-                Problem::new(Kind::NotUtf8, format!("line {} is not UTF-8", self.line))
-            }
-        }
+    fn too_long(&self, LineTooLong(max): LineTooLong) -> Problem {
+        let line = self.line();
+        let detail = format!("line {line} has more than {max} bytes, which is what is allowed");
+        Problem::new(Kind::LineTooLong, detail).with_limit("ndjson_line_bytes_max", max)
     }
 
-    fn item(&self, line: &str) -> Result<Item, Problem> {
-        let number = self.line;
+    fn item(&self, line: &[u8]) -> Result<Item, Problem> {
+        let number = self.line();
         let wrong = |kind, detail: &str| Problem::new(kind, format!("line {number}: {detail}"));
+        let line = std::str::from_utf8(line)
+            .map_err(|_| Problem::new(Kind::NotUtf8, format!("line {number} is not UTF-8")))?;
         // Serde would take an array of the members' values, too.
         if !line.starts_with('{') {
             return Err(wrong(Kind::Line, "a line is a JSON object such as {\"data\": \"hello\"}"));
@@ -203,7 +192,7 @@ mod tests {
         let mut events = Vec::new();
         for chunk in chunks.iter().map(Some).chain([None]) {
             match chunk {
-                Some(chunk) => source.push(chunk),
+                Some(chunk) => source.push(Bytes::copy_from_slice(chunk)),
                 None => source.end(),
             }
             loop {
@@ -292,10 +281,10 @@ mod tests {
     fn a_line_that_never_ends_is_given_up() {
         let mut source = source();
         for _ in 0..14 {
-            source.push(&[b'x'; 1_000]);
+            source.push(Bytes::from_static(&[b'x'; 1_000]));
             assert!(source.next().unwrap().is_none());
         }
-        source.push(&[b'x'; 1_000]);
+        source.push(Bytes::from_static(&[b'x'; 1_000]));
         let problem = source.next().unwrap_err();
         assert_eq!((problem.kind(), source.line()), (Kind::LineTooLong, 1));
         assert!(String::from_utf8(problem.json()).unwrap().contains("14192"));
@@ -305,7 +294,7 @@ mod tests {
     fn channels_are_named_where_they_must_be() {
         let next = |line: &str| {
             let mut source = Ndjson::new(None, 1_000, true);
-            source.push(line.as_bytes());
+            source.push(Bytes::copy_from_slice(line.as_bytes()));
             source.next().map(|item| item.unwrap().channel.unwrap().to_string())
         };
         assert_eq!(next("{\"channel\":\"a/b\",\"data\":1}\n"), Ok("a/b".into()));

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use crate::{
     body::Body,
-    limits::{RETRY_AFTER_DRAIN_S_MIN, RETRY_AFTER_FULL_S},
+    budget::BudgetMet,
+    limits::{RETRY_AFTER_DRAIN_S_MIN, RETRY_AFTER_FULL_S, RETRY_AFTER_REQUESTS_S},
     state::State,
 };
 
@@ -43,6 +44,7 @@ pub(crate) enum Kind {
     OriginNotAllowed,
     Path,
     Query,
+    RequestsFull,
     Unavailable,
 }
 
@@ -88,6 +90,9 @@ impl Kind {
             }
             Self::Path => ("path", S::BAD_REQUEST, "The path is wrong"),
             Self::Query => ("query", S::BAD_REQUEST, "A query parameter is wrong"),
+            Self::RequestsFull => {
+                ("requests-full", S::SERVICE_UNAVAILABLE, "Requests hold too much memory")
+            }
             Self::Unavailable => {
                 ("unavailable", S::SERVICE_UNAVAILABLE, "The broker does not answer")
             }
@@ -185,6 +190,11 @@ impl Problem {
         self.kind
     }
 
+    /// Whether a limit was met.
+    pub(crate) fn has_limit(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// The problem as JSON on one line.
     pub(crate) fn json(&self) -> Vec<u8> {
         let (slug, status, title) = self.kind.row();
@@ -237,6 +247,18 @@ impl From<Refusal> for Problem {
     }
 }
 
+impl From<BudgetMet> for Problem {
+    fn from(BudgetMet(max): BudgetMet) -> Self {
+        let wait = RETRY_AFTER_REQUESTS_S;
+        let detail = format!(
+            "requests hold {max} bytes that are not whole or not taken yet, which is what is \
+             allowed; try again in {wait} s"
+        );
+        let problem = Self::new(Kind::RequestsFull, detail).with_limit("requests_bytes_max", max);
+        Self { retry_after_s: Some(wait), ..problem }
+    }
+}
+
 /// The members of a problem, in the order of RFC 9457.
 #[derive(Serialize)]
 struct Details<'a> {
@@ -279,6 +301,9 @@ mod tests {
         let response = Problem::from(Refusal::KeysFull(7)).response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "10");
+        let problem = Problem::from(BudgetMet(9));
+        assert!(String::from_utf8(problem.json()).unwrap().contains("requests_bytes_max"));
+        assert_eq!(problem.response().headers()[header::RETRY_AFTER], "1");
         let response = Problem::method("GET, OPTIONS").response();
         assert_eq!(response.headers()[header::ALLOW], "GET, OPTIONS");
     }

@@ -9,12 +9,13 @@ use std::{io::Write, sync::Arc, time::Instant};
 use bytes::Bytes;
 use fanfare_core::{
     Change, ChannelName, CloseReason, Draft, EventType, IdempotencyKey, Placed, Publication,
+    Published,
 };
 use hyper::{HeaderMap, Response, header, header::HeaderValue};
-use tokio::sync::oneshot;
 
 use crate::{
     body::Body,
+    budget::BudgetMet,
     metrics::Reached,
     ndjson::Ndjson,
     problem::{Kind, Problem},
@@ -188,7 +189,7 @@ async fn one<B: Incoming>(
             Change::Event(Draft::new(options.event_type.as_ref(), data), close)
         }
     };
-    let placed = place(state, channel, change, key).await?;
+    let placed = place_now(state, channel, change, key).await?;
     let mut json = Vec::with_capacity(ACK_BYTES);
     push_ack(&mut json, &placed);
     Ok(json_response(json))
@@ -212,14 +213,17 @@ async fn whole<B: Incoming>(state: &State, upload: &mut Upload<B>) -> Result<Byt
     if upload.is_over() {
         return Ok(first);
     }
-    let mut all = Vec::from(first);
-    while let Some(chunk) = upload.chunk(state).await? {
+    let (mut all, mut charge) = (Vec::from(first), state.requests.charge());
+    let too_much = |_: &BudgetMet| state.metrics.reached(Reached::RequestsBytes);
+    loop {
+        charge.resize(all.capacity()).inspect_err(too_much)?;
+        let Some(chunk) = upload.chunk(state).await? else { break };
         if all.len() + chunk.len() > bytes_max {
             return Err(too_large(None));
         }
         all.extend_from_slice(&chunk);
     }
-    Ok(all.into())
+    Ok(charge.hold(all).inspect_err(too_much)?)
 }
 
 fn not_utf8(valid_up_to: usize) -> Problem {
@@ -230,21 +234,26 @@ fn not_utf8(valid_up_to: usize) -> Problem {
     Problem::new(Kind::NotUtf8, detail)
 }
 
-/// Gives one change its place.
-pub(crate) async fn place(
+/// Gives one change its place, and notes how long that took.
+pub(crate) async fn place_now(
     state: &State,
     channel: ChannelName,
     change: Change,
     key: Option<IdempotencyKey>,
 ) -> Result<Placed, Problem> {
     let began = Instant::now();
-    let (sender, receiver) = oneshot::channel();
     let publication = Publication { channel, change, key, now_ms: state.now_ms() };
-    state.broker.publish(publication, Box::new(move |result| drop(sender.send(result))));
-    let result = receiver.await.map_err(|_| {
-        Problem::unavailable("the broker gave no answer: whether it was published is not known")
-    })?;
+    let placed = place(state, publication).await;
     state.metrics.publish_took(began.elapsed());
+    placed
+}
+
+/// Gives one change its place.
+pub(crate) async fn place(state: &State, publication: Publication) -> Result<Placed, Problem> {
+    let result = match state.broker.publish(publication) {
+        Published::Now(result) => result,
+        Published::Later(result) => result.await,
+    };
     Ok(result?)
 }
 
@@ -255,7 +264,7 @@ pub(crate) fn push_ack(out: &mut Vec<u8>, placed: &Placed) {
 }
 
 /// An answer of JSON.
-pub(crate) fn json_response(json: Vec<u8>) -> Response<Body> {
+pub(crate) fn json_response(json: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::full(json));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     response
@@ -270,6 +279,8 @@ const ACK_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use fanfare_core::{Broker, MemoryBroker, Refusal};
+
     use super::*;
     use crate::testing::{self, TestBody};
 
@@ -339,6 +350,54 @@ mod tests {
         let body = testing::raw(vec![vec![b'a'; max + 1]]);
         assert_eq!(kind(&state, "", &[], body).await, Kind::EventTooLarge);
         assert_eq!(state.hub.published_total(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_is_charged_for_while_it_comes() {
+        let state = testing::state_with_requests(1_000);
+        let (sender, body) = testing::body();
+        let publish = {
+            let state = Arc::clone(&state);
+            tokio::spawn(async move { post(&state, "", &[], body).await })
+        };
+        sender.send(Ok(vec![b'a'; 900].into())).await.unwrap();
+        while state.requests.held_bytes() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let pieces = || testing::raw(vec![vec![b'b'; 100], vec![b'b'; 100]]);
+        assert_eq!(kind(&state, "", &[], pieces()).await, Kind::RequestsFull);
+        drop(sender);
+        publish.await.unwrap().unwrap();
+        assert_eq!(state.requests.held_bytes(), 0);
+        post(&state, "", &[], pieces()).await.unwrap();
+        assert_eq!((state.hub.published_total(), state.requests.held_bytes()), (2, 0));
+    }
+
+    /// A broker that is asked again before it answers, or that never knows.
+    struct Slow(MemoryBroker);
+
+    impl Broker for Slow {
+        fn publish(&self, publication: Publication) -> Published {
+            let result = match publication.key {
+                None => self.0.place(publication),
+                Some(_) => Err(Refusal::NoAnswer),
+            };
+            Published::Later(Box::pin(async {
+                tokio::task::yield_now().await;
+                result
+            }))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_broker_may_answer_later() {
+        let mut state = testing::state();
+        let broker = Slow(MemoryBroker::new(Arc::clone(&state.hub)));
+        Arc::get_mut(&mut state).unwrap().broker = Arc::new(broker);
+        let told = post(&state, "", &[], testing::chunks(["a"])).await.unwrap();
+        assert_eq!(told["id"], state.hub.id(1).to_string());
+        let key = [("idempotency-key", "k")];
+        assert_eq!(kind(&state, "", &key, testing::chunks(["a"])).await, Kind::Unavailable);
     }
 
     #[tokio::test]

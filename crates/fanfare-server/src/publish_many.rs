@@ -10,11 +10,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use fanfare_core::{
-    Change, ChannelName, CloseReason, Draft, EventId, IdempotencyKey, Placed, Publishing,
+    Change, ChannelName, CloseReason, Draft, EventId, IdempotencyKey, Placed, Publication,
+    Publishing,
 };
 use hyper::{Response, body::Frame, header, header::HeaderValue};
 use serde::Serialize;
@@ -23,11 +25,12 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     body::{Body, BodyError},
+    budget::Charge,
     limits::{ACK_BYTES_MAX, ACK_CHUNKS_MAX, STREAM_CHANNELS_MAX},
     metrics::Reached,
     ndjson::Ndjson,
     problem::{Kind, Problem, Progress},
-    publish::{json_response, place, push_ack},
+    publish::{json_response, place, place_now, push_ack},
     sse_body::SseBody,
     state::State,
     upload::{Incoming, Upload},
@@ -54,7 +57,7 @@ pub(crate) enum Source {
 impl Source {
     fn push(&mut self, chunk: Bytes) {
         match self {
-            Self::Ndjson(ndjson) => ndjson.push(&chunk),
+            Self::Ndjson(ndjson) => ndjson.push(chunk),
             Self::Sse(sse) => sse.push(chunk),
         }
     }
@@ -76,6 +79,14 @@ impl Source {
         }
     }
 
+    /// Bytes that are held between chunks.
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Ndjson(ndjson) => ndjson.held_bytes(),
+            Self::Sse(sse) => sse.held_bytes(),
+        }
+    }
+
     /// The number of the last line that was looked at, from 1 on.
     fn line(&self) -> u64 {
         match self {
@@ -93,6 +104,8 @@ pub(crate) struct Many<B: Incoming> {
     /// How it ends after the last event.
     close: Option<CloseReason>,
     source: Source,
+    /// For what `source` holds between chunks.
+    charge: Charge,
     upload: Upload<B>,
     summary: Summary,
     /// The channels that were published to, by instance.
@@ -126,8 +139,17 @@ impl<B: Incoming> Many<B> {
         upload: Upload<B>,
         token: TaskTrackerToken,
     ) -> Self {
-        let (state, summary, publishing) = (Arc::clone(state), Summary::default(), HashMap::new());
-        Self { state, channel, close, source, upload, summary, publishing, _token: token }
+        Self {
+            state: Arc::clone(state),
+            channel,
+            close,
+            source,
+            charge: state.requests.charge(),
+            upload,
+            summary: Summary::default(),
+            publishing: HashMap::new(),
+            _token: token,
+        }
     }
 
     /// Publishes all of it, or up to what is wrong.
@@ -136,6 +158,7 @@ impl<B: Incoming> Many<B> {
             let limit = match problem.kind() {
                 Kind::EventTooLarge => Some(Reached::EventDataBytes),
                 Kind::LineTooLong => Some(Reached::LineBytes),
+                Kind::RequestsFull => Some(Reached::RequestsBytes),
                 _ => None,
             };
             limit.into_iter().for_each(|limit| self.state.metrics.reached(limit));
@@ -152,43 +175,65 @@ impl<B: Incoming> Many<B> {
                 Some(chunk) => self.source.push(chunk),
                 None => self.source.end(),
             }
-            while let Some(item) = self.source.next()? {
-                self.place(item, acks).await?;
-                // Others have a turn on this thread, however long the chunk is.
-                consume_budget().await;
-            }
+            self.place_chunk(acks).await?;
             acks.hand_over().await;
             if ended {
                 break;
             }
+            self.charge.resize(self.source.held_bytes())?;
         }
         if let (Some(reason), Some(channel)) = (self.close, self.channel.clone()) {
-            place(&self.state, channel, Change::Close(reason), None).await?;
+            place_now(&self.state, channel, Change::Close(reason), None).await?;
         }
         Ok(())
     }
 
-    async fn place(&mut self, item: Item, acks: &mut Acks) -> Result<(), Problem> {
-        let Some(channel) = item.channel.or_else(|| self.channel.clone()) else {
+    /// Publishes what became whole with a chunk. The clock is read once for all of it, and once
+    /// more for how long the first event took, which is a sample of the others.
+    async fn place_chunk(&mut self, acks: &mut Acks) -> Result<(), Problem> {
+        let mut began = Some(Instant::now());
+        let mut now_ms = self.state.now_ms();
+        while let Some(item) = self.source.next()? {
+            let placed = self.place(item, now_ms).await?;
+            if let Some(began) = began.take() {
+                self.state.metrics.publish_took(began.elapsed());
+            }
+            acks.push(&placed);
+            self.note(placed);
+            if acks.are_many() {
+                acks.hand_over().await;
+                now_ms = self.state.now_ms();
+            }
+            // Others have a turn on this thread, however long the chunk is.
+            consume_budget().await;
+        }
+        Ok(())
+    }
+
+    async fn place(&mut self, item: Item, now_ms: u64) -> Result<Placed, Problem> {
+        let Item { channel, draft, key } = item;
+        let Some(channel) = channel.or_else(|| self.channel.clone()) else {
             return Err(Problem::new(Kind::Line, "the line names no `channel`"));
         };
-        let placed = place(&self.state, channel, Change::Event(item.draft, None), item.key).await?;
+        let change = Change::Event(draft, None);
+        let placed = place(&self.state, Publication { channel, change, key, now_ms }).await?;
         self.summary.first.get_or_insert(placed.id);
         self.summary.last = Some(placed.id);
         self.summary.accepted += 1;
-        acks.push(&placed).await;
-        self.note(placed);
-        Ok(())
+        Ok(placed)
     }
 
     /// Notes that a streaming publish is open on a channel.
     fn note(&mut self, placed: Placed) {
-        if let Some(channel) = placed.channel
-            && self.publishing.len() < STREAM_CHANNELS_MAX
-        {
-            let entry = self.publishing.entry(channel.instance());
-            entry.or_insert_with(|| Publishing::on(channel));
+        let Some(channel) = placed.channel else { return };
+        if self.publishing.contains_key(&channel.instance()) {
+            return;
         }
+        if self.publishing.len() >= STREAM_CHANNELS_MAX {
+            self.state.metrics.reached(Reached::StreamChannels);
+            return;
+        }
+        self.publishing.insert(channel.instance(), Publishing::on(channel));
     }
 }
 
@@ -201,14 +246,16 @@ impl Acks {
         Self { pending: Vec::new(), sender: Some(sender) }
     }
 
-    async fn push(&mut self, placed: &Placed) {
+    fn push(&mut self, placed: &Placed) {
         if self.sender.is_some() {
             push_ack(&mut self.pending, placed);
             self.pending.push(b'\n');
-            if self.pending.len() >= ACK_BYTES_MAX {
-                self.hand_over().await;
-            }
         }
+    }
+
+    /// Whether those that were not handed over are worth a write.
+    fn are_many(&self) -> bool {
+        self.pending.len() >= ACK_BYTES_MAX
     }
 
     /// Waits until the publisher has read enough of those before.
@@ -423,6 +470,35 @@ mod tests {
         let rest = acks.collect().await.unwrap().to_bytes();
         assert!(rest.ends_with(b"}\n"));
         assert_eq!(state.hub.published_total(), 20_000);
+    }
+
+    #[tokio::test]
+    async fn an_unfinished_line_is_charged_for() {
+        let begun = "{\"data\":1}\n{\"data\":\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+        for (media_type, begun) in [(NDJSON, begun), (SSE, "data: 1\n\ndata: xxxxxxxxxxxxxxxxx\n")]
+        {
+            let state = testing::state_with_requests(16);
+            let body = testing::chunks([begun, "rest"]);
+            let problem = post(&state, Some("a"), "", media_type, body).await.unwrap_err();
+            assert_eq!(problem.kind(), Kind::RequestsFull, "{media_type}");
+            assert!(problem.json().ends_with(b"\"accepted\":1}"));
+            assert_eq!(state.requests.held_bytes(), 0);
+            let line = "fanfare_limit_reached_total{limit=\"requests_bytes\"} 1";
+            assert!(state.metrics.render().contains(line));
+            let state = testing::state_with_requests(200);
+            let body = testing::chunks([begun, "\"}\n\n"]);
+            post(&state, Some("a"), "", media_type, body).await.unwrap();
+            assert_eq!((state.hub.published_total(), state.requests.held_bytes()), (2, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_block_without_an_empty_line_is_not_published() {
+        let state = testing::state();
+        let body = testing::chunks(["data: 1\n\ndata: 2\n"]);
+        let response = post(&state, Some("a"), "close", SSE, body).await.unwrap();
+        assert_eq!(testing::json(response).await["accepted"], 1);
+        assert_eq!(data(&state, "a"), ["1"]);
     }
 
     #[tokio::test]

@@ -5,11 +5,14 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
+use hyper::Uri;
 use percent_encoding::percent_decode_str;
 
 use crate::{
     limits::QUERY_PARAMETERS_MAX,
+    metrics::Reached,
     problem::{Kind, Problem},
+    state::State,
 };
 
 /// The parameters in their order.
@@ -35,6 +38,15 @@ impl Query {
             return Err(Problem::new(Kind::Query, detail));
         }
         Ok(Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect()))
+    }
+
+    /// The parameters of a request.
+    pub(crate) fn of(state: &State, uri: &Uri) -> Result<Self, Problem> {
+        Self::parse(uri.query().unwrap_or_default()).inspect_err(|problem| {
+            if problem.has_limit() {
+                state.metrics.reached(Reached::QueryParameters);
+            }
+        })
     }
 
     /// The first value of a parameter.
@@ -131,7 +143,12 @@ mod tests {
         assert!(Query::parse("channel=%ff").is_err());
         let many = "a=1&".repeat(QUERY_PARAMETERS_MAX);
         assert!(Query::parse(&many).is_ok());
-        assert!(Query::parse(&format!("{many}a=1")).is_err());
+        let state = crate::testing::state();
+        let uri = |query: &str| format!("/?{query}").parse().unwrap();
+        assert!(Query::of(&state, &uri("a=%ff")).is_err());
+        assert!(Query::of(&state, &uri(&format!("{many}a=1"))).is_err());
+        let line = "fanfare_limit_reached_total{limit=\"query_parameters\"} 1";
+        assert!(state.metrics.render().contains(line));
     }
 
     proptest! {

@@ -103,10 +103,11 @@ fn start(config: Config) -> io::Result<Arc<Shared>> {
     let hub = Arc::new(Hub::new(epoch, limits, doorbells));
     let fanout_config = FanoutConfig { write_stall_ms_max: config.write_stall_ms_max };
     let workers = config.workers;
+    let stall_ms_max = u64::from(config.write_stall_ms_max);
     let fanout = Fanout::start(Arc::clone(&hub), bells, fanout_config)?;
     let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&hub)));
     let state = Arc::new(State::new(config, Arc::clone(&hub), broker));
-    let h2 = H2::new(hub, workers, h2_notify);
+    let h2 = H2::new(hub, workers, h2_notify, stall_ms_max);
     Ok(Arc::new(Shared { state, fanout, h2, closing: CancellationToken::new() }))
 }
 

@@ -9,7 +9,9 @@ use crate::{
     body::Body,
     delete,
     guard::{Listener, Origin},
-    history, page,
+    history,
+    metrics::Reached,
+    page,
     problem::{Kind, Problem},
     publish::{self, Target},
     query::Query,
@@ -73,7 +75,7 @@ async fn dispatch<B: Incoming>(
         return Ok(Answer::Response(origin.preflight(route.methods())));
     }
     origin.check_method(&head.method)?;
-    let query = Query::parse(head.uri.query().unwrap_or_default())?;
+    let query = Query::of(state, &head.uri)?;
     let response = match (&head.method, route) {
         (&Method::GET, Route::Channel(channel)) if history::wants_json(&head.headers) => {
             history::answer(state, &channel, &query)?
@@ -92,7 +94,8 @@ async fn dispatch<B: Incoming>(
             return Err(Problem::new(Kind::NotAcceptable, detail));
         }
         (&Method::GET, Route::Events) => {
-            let selectors = Selectors::parse(query.all("channel")).map_err(wrong_selectors)?;
+            let selectors = Selectors::parse(query.all("channel"));
+            let selectors = selectors.map_err(|error| wrong_selectors(state, &error))?;
             return Ok(subscribe(selectors, query, head, origin));
         }
         (&Method::POST, Route::Events) => {
@@ -110,12 +113,15 @@ fn subscribe(selectors: Selectors, query: Query, head: request::Parts, origin: &
     Answer::Subscribe(SubscribeRequest { selectors, query, headers, version, origin })
 }
 
-fn wrong_selectors(error: SelectorsError) -> Problem {
+fn wrong_selectors(state: &State, error: &SelectorsError) -> Problem {
     let detail = error.to_string();
     match error {
         SelectorsError::Name { .. } => Problem::new(Kind::ChannelName, detail),
-        SelectorsError::TooMany => Problem::new(Kind::Query, detail)
-            .with_limit("channels_per_subscription_max", CHANNELS_PER_SUBSCRIPTION_MAX),
+        SelectorsError::TooMany => {
+            state.metrics.reached(Reached::ChannelsPerSubscription);
+            Problem::new(Kind::Query, detail)
+                .with_limit("channels_per_subscription_max", CHANNELS_PER_SUBSCRIPTION_MAX)
+        }
         _ => Problem::new(Kind::Query, format!("{detail}: /events?channel=a&channel=b/*")),
     }
 }

@@ -56,7 +56,7 @@ impl Socket {
             }
             wait = HEAD_READ_MS_MAX;
         };
-        let activity = Activity::new();
+        let activity = Activity::new(protocol == Protocol::Http1);
         activity.on_read();
         Ok((protocol, Self { stream, ahead: ahead.freeze(), activity }))
     }

@@ -4,13 +4,12 @@
 //! for the hub gives its own; comments keep an idle publish open. Unlike a browser this refuses
 //! what is not UTF-8 instead of replacing it.
 
-use std::mem;
-
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use fanfare_core::{Draft, EventType};
 
 use crate::{
     limits::sse_line_bytes_max,
+    lines::{LineEnd, LineTooLong, Lines},
     problem::{Kind, Problem},
     publish_many::Item,
 };
@@ -18,14 +17,7 @@ use crate::{
 /// Finds events in an SSE body.
 #[derive(Debug)]
 pub(crate) struct SseBody {
-    /// What was pushed and not looked at yet.
-    chunk: Bytes,
-    /// The beginning of a line whose end has not come yet.
-    begun: Vec<u8>,
-    /// Whether the last byte was a CR: an LF after it ends no other line.
-    after_cr: bool,
-    /// The number of the last line.
-    line: u64,
+    lines: Lines,
     /// The block's data; none if it has no `data` line yet.
     data: Option<String>,
     /// The block's type.
@@ -38,68 +30,39 @@ pub(crate) struct SseBody {
 
 impl SseBody {
     pub(crate) fn new(default_type: Option<EventType>, data_bytes_max: usize) -> Self {
-        Self {
-            chunk: Bytes::new(),
-            begun: Vec::new(),
-            after_cr: false,
-            line: 0,
-            data: None,
-            event_type: None,
-            default_type,
-            data_bytes_max,
-        }
+        let lines = Lines::new(LineEnd::Any, sse_line_bytes_max(data_bytes_max));
+        Self { lines, data: None, event_type: None, default_type, data_bytes_max }
     }
 
     /// Takes the next bytes; those before were looked at.
     pub(crate) fn push(&mut self, chunk: Bytes) {
-        debug_assert!(self.chunk.is_empty(), "events are taken until there is none");
-        self.chunk = chunk;
+        self.lines.push(chunk);
     }
 
     pub(crate) fn line(&self) -> u64 {
-        self.line
+        self.lines.number()
+    }
+
+    /// Bytes that are held between chunks.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.lines.held_bytes() + self.data.as_ref().map_or(0, String::capacity)
     }
 
     /// The next event.
     pub(crate) fn next(&mut self) -> Result<Option<Item>, Problem> {
         loop {
-            if self.chunk.is_empty() {
-                return Ok(None);
-            }
-            if mem::take(&mut self.after_cr) && self.chunk[0] == b'\n' {
-                self.chunk.advance(1);
-                continue;
-            }
-            let end = self.chunk.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
-            let length = self.begun.len() + end.unwrap_or(self.chunk.len());
-            if length > sse_line_bytes_max(self.data_bytes_max) {
-                self.line += 1;
-                return Err(self.too_long());
-            }
-            let Some(end) = end else {
-                self.begun.extend_from_slice(&mem::take(&mut self.chunk));
+            let Some(line) = self.lines.next().map_err(|too_long| self.too_long(too_long))? else {
                 return Ok(None);
             };
-            let rest = self.chunk.split_to(end);
-            self.after_cr = self.chunk[0] == b'\r';
-            self.chunk.advance(1);
-            self.line += 1;
-            let item = if self.begun.is_empty() {
-                self.take(&rest)?
-            } else {
-                let mut line = mem::take(&mut self.begun);
-                line.extend_from_slice(&rest);
-                self.take(&line)?
-            };
-            if item.is_some() {
-                return Ok(item);
+            if let Some(item) = self.take(&line)? {
+                return Ok(Some(item));
             }
         }
     }
 
     /// Takes one line; an empty one may complete an event.
     fn take(&mut self, line: &[u8]) -> Result<Option<Item>, Problem> {
-        let number = self.line;
+        let number = self.line();
         let line = std::str::from_utf8(line)
             .map_err(|_| Problem::new(Kind::NotUtf8, format!("line {number} is not UTF-8")))?;
         let line = if number == 1 { line.strip_prefix('\u{feff}').unwrap_or(line) } else { line };
@@ -143,9 +106,8 @@ impl SseBody {
         Some(Item { channel: None, draft: Draft::new(event_type, &data), key: None })
     }
 
-    fn too_long(&self) -> Problem {
-        let max = sse_line_bytes_max(self.data_bytes_max);
-        let line = self.line;
+    fn too_long(&self, LineTooLong(max): LineTooLong) -> Problem {
+        let line = self.line();
         let detail = format!("line {line} has more than {max} bytes, which is what is allowed");
         Problem::new(Kind::LineTooLong, detail).with_limit("sse_line_bytes_max", max)
     }

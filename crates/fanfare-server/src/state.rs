@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -12,7 +12,7 @@ use fanfare_core::{Broker, Hub, Replay};
 use fanfare_fanout::Fanout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, h2::H2, metrics::Metrics};
+use crate::{budget::Budget, config::Config, h2::H2, limits::REQUESTS_BYTES_MAX, metrics::Metrics};
 
 /// The hub, its settings, and how far the process is in its life.
 pub(crate) struct State {
@@ -24,6 +24,10 @@ pub(crate) struct State {
     pub(crate) config: Config,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// What requests may hold in memory together.
+    pub(crate) requests: Budget,
+    /// Connections of the public listener that are open.
+    pub(crate) connections: AtomicUsize,
     /// Cancelled when the drain begins: new publishes and subscribes are sent away.
     pub(crate) draining: CancellationToken,
     /// Cancelled near the end of the drain: open streaming publishes end now.
@@ -60,6 +64,8 @@ impl State {
             broker,
             config,
             metrics: Metrics::new(),
+            requests: Budget::new(REQUESTS_BYTES_MAX),
+            connections: AtomicUsize::new(0),
             draining: CancellationToken::new(),
             publishes_end: CancellationToken::new(),
             publishes: TaskTracker::new(),

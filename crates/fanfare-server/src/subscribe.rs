@@ -63,9 +63,9 @@ impl Parameters {
         let request = Request {
             selectors,
             start,
-            control: flag(&query, "control", ("off", false), ("on", true))?,
-            open: flag(&query, "open", ("0", false), ("1", true))?,
-            envelope: !flag(&query, "envelope", ("json", false), ("off", true))?,
+            control: flag(&query, "control", [("on", true), ("off", false)])?,
+            open: flag(&query, "open", [("1", true), ("0", false)])?,
+            envelope: flag(&query, "envelope", [("off", false), ("json", true)])?,
         };
         Ok(Self { request, heartbeat_ms, known, origin, version })
     }
@@ -79,7 +79,10 @@ impl Parameters {
     }
 
     /// Subscribes on behalf of a worker; or says to come back later, if the hub drains or is full.
-    pub(crate) fn subscribe(&self, state: &Arc<State>, worker: WorkerIndex) -> Outcome {
+    pub(crate) fn subscribe(&self, state: &Arc<State>, worker: WorkerIndex, full: bool) -> Outcome {
+        if full {
+            return self.overload();
+        }
         if state.draining.is_cancelled() {
             let left_ms = state.drain_left().as_millis() as u32;
             let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
@@ -105,7 +108,7 @@ impl Parameters {
     }
 
     /// The answer of a hub that has no room.
-    pub(crate) fn overload(&self) -> Outcome {
+    fn overload(&self) -> Outcome {
         self.away(ReconnectReason::Overload, fastrand::u32(OVERLOAD_RETRY_MS))
     }
 
@@ -201,17 +204,18 @@ fn start(query: &Query, headers: &HeaderMap) -> Result<Start, Problem> {
     Ok(from.or_else(|| last.map(Start::Last)).unwrap_or(Start::Now))
 }
 
+/// A parameter of two values; without it the first counts.
 fn flag(
     query: &Query,
     name: &'static str,
-    first: (&'static str, bool),
-    second: (&'static str, bool),
+    values: [(&'static str, bool); 2],
 ) -> Result<bool, Problem> {
+    let [(first, default), (second, other)] = values;
     match query.single(name)? {
-        None => Ok(second.1),
-        Some(text) if text == first.0 => Ok(first.1),
-        Some(text) if text == second.0 => Ok(second.1),
-        Some(text) => Err(Query::wrong(name, text, &format!("`{}` or `{}`", first.0, second.0))),
+        None => Ok(default),
+        Some(text) if text == first => Ok(default),
+        Some(text) if text == second => Ok(other),
+        Some(text) => Err(Query::wrong(name, text, &format!("`{first}` or `{second}`"))),
     }
 }
 

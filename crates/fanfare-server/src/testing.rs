@@ -19,7 +19,7 @@ use hyper::{
 };
 use tokio::sync::mpsc;
 
-use crate::{body::Body, config::Config, publish, state::State};
+use crate::{body::Body, budget::Budget, config::Config, publish, state::State};
 
 pub(crate) fn config() -> Config {
     Config {
@@ -58,11 +58,18 @@ pub(crate) fn state() -> Arc<State> {
     Arc::new(State::new(config(), hub, broker))
 }
 
+/// One whose requests may hold so many bytes together.
+pub(crate) fn state_with_requests(bytes_max: usize) -> Arc<State> {
+    let mut state = state();
+    Arc::get_mut(&mut state).unwrap().requests = Budget::new(bytes_max);
+    state
+}
+
 /// Publishes one event.
 pub(crate) async fn publish(state: &State, channel: &str, data: &str) {
     let channel = ChannelName::parse(channel).unwrap();
     let change = Change::Event(Draft::new(None, data), None);
-    publish::place(state, channel, change, None).await.unwrap();
+    publish::place_now(state, channel, change, None).await.unwrap();
 }
 
 /// The type and data of the events that a channel keeps.

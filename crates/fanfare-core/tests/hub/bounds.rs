@@ -1,6 +1,8 @@
 //! What happens when something is full, and with time.
 
-use fanfare_core::{ChannelName, HubLimits, Limit, Pattern, Refusal, Retention, Start};
+use fanfare_core::{
+    ChannelName, HistoryFrom, HubLimits, Limit, Pattern, Refusal, Retention, Start, limits,
+};
 
 use super::bench::{Bench, after, event, live, over};
 
@@ -133,4 +135,26 @@ fn coming_and_going_leaves_one_look_per_channel() {
     assert!(!bench.hub.maintain(u64::MAX, 9), "the end of time is no trouble");
     bench.now_ms = u64::MAX;
     assert!(bench.place("c", event("x"), Some("k")).is_ok());
+}
+
+#[test]
+fn a_history_is_bounded_in_bytes_and_goes_on() {
+    let ring_bytes_max = 8 * limits::HISTORY_BYTES_MAX;
+    let retention = Retention { ring_bytes_max, ..Retention::default() };
+    let bench = Bench::new(HubLimits { retention, ..HubLimits::default() });
+    let (huge, large) = (2 * limits::HISTORY_BYTES_MAX, limits::HISTORY_BYTES_MAX * 2 / 5);
+    for bytes in [huge, large, large, large, 1] {
+        bench.place("a", event(&"x".repeat(bytes)), None).unwrap();
+    }
+    let name = ChannelName::parse("a").unwrap();
+    let mut from = HistoryFrom::Beginning;
+    let mut pages = Vec::new();
+    loop {
+        let page = bench.hub.history(&name, &from, limits::HISTORY_EVENTS_MAX).unwrap();
+        let Some(last) = page.events.last() else { break };
+        assert_eq!((page.next, page.gap), (last.seq, None));
+        from = HistoryFrom::After(bench.hub.id(page.next).to_string());
+        pages.push(page.events.iter().map(|event| event.seq).collect::<Vec<_>>());
+    }
+    assert_eq!(pages, [vec![1], vec![2, 3], vec![4, 5]]);
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use fanfare_core::{
     Broker, Change, ChannelName, ChannelSort, CloseReason, Draft, HistoryFrom, HubLimits, Marks,
-    Publication, Refusal, Start,
+    Publication, Published, Refusal, Start,
 };
 
 use super::bench::{Bench, after, event, live, over};
@@ -21,18 +21,19 @@ fn an_event_gets_the_next_id_of_the_hub() {
 }
 
 #[test]
-fn a_broker_completes_what_it_publishes() {
+fn a_broker_in_memory_answers_at_once() {
     let bench = Bench::with_rings(9);
-    let (sent, received) = std::sync::mpsc::channel();
-    for _ in 0..2 {
-        let sent = sent.clone();
+    let publish = || {
         let channel = ChannelName::parse("a").unwrap();
         let change = Change::Event(Draft::new(None, "x"), Some(CloseReason::Done));
         let publication = Publication { channel, change, key: None, now_ms: 0 };
-        bench.broker.publish(publication, Box::new(move |done| sent.send(done).unwrap()));
-    }
-    assert_eq!(received.recv().unwrap().unwrap().id.seq, 1);
-    assert_eq!(received.recv().unwrap().unwrap_err(), Refusal::Closed(CloseReason::Done));
+        match bench.broker.publish(publication) {
+            Published::Now(result) => result,
+            Published::Later(_) => panic!("there is nothing to wait for"),
+        }
+    };
+    assert_eq!(publish().unwrap().id.seq, 1);
+    assert_eq!(publish().unwrap_err(), Refusal::Closed(CloseReason::Done));
 }
 
 #[test]

@@ -1,0 +1,228 @@
+//! One subscriber's stream over HTTP/2: a body that reads its feed by cursor.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fanfare_core::{
+    HEARTBEAT, Met, Opening, ReconnectReason, Subscription,
+    limits::{END_RETRY_MS_MAX, END_RETRY_MS_MIN},
+};
+use fanfare_fanout::{Disconnect, limits::DRAIN_RETRY_MS};
+use hyper::body::{Body, Frame};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{
+    H2, lock,
+    reading::{Joined, Reading, Stream},
+};
+use crate::limits::{H2_ABORT_DELAY_MS, H2_READS_MAX};
+
+/// A subscriber over HTTP/2.
+pub(crate) struct H2Body {
+    h2: Arc<H2>,
+    reading: Arc<Reading>,
+    stream: Arc<Stream>,
+    /// Private bytes that go out before anything else.
+    pending: Bytes,
+    /// Set when the stream ends as soon as nothing is pending.
+    closing: Option<Disconnect>,
+    /// Silence after which a heartbeat is sent.
+    heartbeat: Duration,
+    /// Fires when a heartbeat may be due, and after the last bytes of a stream that is aborted.
+    timer: Pin<Box<Sleep>>,
+    /// When bytes were last given to hyper.
+    sent_at: Instant,
+}
+
+impl H2Body {
+    pub(crate) fn new(h2: &Arc<H2>, opening: Opening, heartbeat_ms: u32) -> Self {
+        let Opening { subscription, events, finished, .. } = opening;
+        let (reading, stream) = h2.join(subscription);
+        let mut pending = HEARTBEAT.to_vec();
+        events.iter().for_each(|event| pending.extend_from_slice(event));
+        let heartbeat = Duration::from_millis(heartbeat_ms.into());
+        Self {
+            h2: Arc::clone(h2),
+            reading,
+            stream,
+            pending: pending.into(),
+            closing: finished.then_some(Disconnect::Ended),
+            heartbeat,
+            timer: Box::pin(sleep(heartbeat)),
+            sent_at: Instant::now(),
+        }
+    }
+
+    /// The next bytes, or none if there are none now.
+    fn next(&mut self, cx: &Context<'_>) -> Option<Bytes> {
+        self.stream.register(cx.waker());
+        let stream = Arc::clone(&self.stream);
+        let mut held = lock(&stream.subscription);
+        let Some(subscription) = &mut *held else {
+            self.closing = Some(Disconnect::Stalled);
+            return None;
+        };
+        for _ in 0..H2_READS_MAX {
+            if !self.pending.is_empty() {
+                let bytes = std::mem::take(&mut self.pending);
+                self.h2.sent(bytes.len(), 0);
+                return Some(bytes);
+            }
+            if self.closing.is_some() {
+                return None;
+            }
+            let cursor = lock(&self.reading.quiet).standing(subscription.cursor);
+            subscription.cursor = cursor;
+            let Some(joined) = self.reading.read(&self.h2.hub, cursor) else {
+                let left_ms = self.stream.leaving()?;
+                let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
+                let told = subscription.reconnect(ReconnectReason::Drain, retry_ms);
+                self.pending = told.unwrap_or_default().into();
+                self.closing = Some(Disconnect::Drain);
+                continue;
+            };
+            self.pass(subscription, &joined);
+            let (bytes, events) = joined.from(cursor);
+            if !bytes.is_empty() {
+                self.h2.sent(bytes.len(), events);
+                return Some(bytes);
+            }
+        }
+        // A long way along the journal without a match: others first.
+        cx.waker().wake_by_ref();
+        None
+    }
+
+    /// Goes past what was joined: on to its end, or to what stands there.
+    fn pass(&mut self, subscription: &mut Subscription, joined: &Joined) {
+        let Some(stop) = joined.stop() else {
+            subscription.cursor = joined.end();
+            return;
+        };
+        let retry_ms = fastrand::u32(END_RETRY_MS_MIN..=END_RETRY_MS_MAX);
+        match subscription.meet(stop, joined.end(), retry_ms) {
+            Met::Abort => self.closing = Some(Disconnect::Gap),
+            Met::Nothing => {}
+            Met::Tell(sse) => self.pending = sse.into(),
+        }
+        if self.closing.is_none() && subscription.has_ended() {
+            self.closing = Some(Disconnect::Ended);
+        }
+    }
+
+    /// A heartbeat if one is due; else the timer is set.
+    fn beat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            let beat = self.sent_at + self.heartbeat <= now;
+            if beat {
+                self.sent_at = now;
+            }
+            self.timer.as_mut().reset(self.sent_at + self.heartbeat);
+            if beat {
+                self.h2.sent(HEARTBEAT.len(), 0);
+                return Poll::Ready(Bytes::from_static(HEARTBEAT));
+            }
+        }
+    }
+}
+
+impl Body for H2Body {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let this = &mut *self;
+        let bytes = match this.next(cx) {
+            Some(bytes) => bytes,
+            None => match this.closing {
+                Some(Disconnect::Ended) => return Poll::Ready(None),
+                Some(_) => {
+                    ready!(delayed(&mut this.timer, this.sent_at, cx));
+                    return Poll::Ready(Some(Err(Aborted)));
+                }
+                None => {
+                    this.stream.waits(0);
+                    ready!(this.beat(cx))
+                }
+            },
+        };
+        this.sent_at = Instant::now();
+        this.stream.waits(this.h2.now_ms());
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+impl Drop for H2Body {
+    fn drop(&mut self) {
+        let subscription = lock(&self.stream.subscription).take();
+        if subscription.is_some() {
+            drop(subscription);
+            let reason = self.closing.unwrap_or(Disconnect::Client);
+            self.h2.leave(&self.reading, &self.stream, reason);
+        }
+    }
+}
+
+/// Ready a little after the last bytes were given to hyper: a reset overtakes what waits there.
+fn delayed(timer: &mut Pin<Box<Sleep>>, sent_at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    let at = sent_at + Duration::from_millis(H2_ABORT_DELAY_MS);
+    if timer.deadline() != at {
+        timer.as_mut().reset(at);
+    }
+    timer.as_mut().poll(cx)
+}
+
+/// A stream that says only to come back: its bytes, then a reset.
+pub(crate) struct AwayBody {
+    bytes: Bytes,
+    timer: Pin<Box<Sleep>>,
+    /// When the bytes were given to hyper.
+    sent_at: Instant,
+}
+
+impl AwayBody {
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        Self { bytes, timer: Box::pin(sleep(Duration::ZERO)), sent_at: Instant::now() }
+    }
+}
+
+impl Body for AwayBody {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        let this = &mut *self;
+        if !this.bytes.is_empty() {
+            this.sent_at = Instant::now();
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.bytes)))));
+        }
+        ready!(delayed(&mut this.timer, this.sent_at, cx));
+        Poll::Ready(Some(Err(Aborted)))
+    }
+}
+
+/// Why hyper resets a stream: it did not end, it is to be taken up again.
+#[derive(Debug)]
+pub(crate) struct Aborted;
+
+impl fmt::Display for Aborted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the subscriber is to come back")
+    }
+}
+
+impl std::error::Error for Aborted {}
