@@ -117,9 +117,10 @@ pub struct Draft {
 impl Draft {
     /// Encodes an event. Line ends in `data` (CRLF, CR, LF) become separate `data` lines.
     pub fn new(event_type: Option<&EventType>, data: &str) -> Self {
-        let lines = lines_max(data);
+        let lines = Lines::of(data);
         let type_bytes = event_type.map_or(0, |t| "event: \n".len() + t.as_str().len());
-        let capacity = HEAD_ROOM + type_bytes + data.len() + lines * "data: \n".len() + 3;
+        let capacity =
+            HEAD_ROOM + type_bytes + data.len() + lines.count_max() * "data: \n".len() + 3;
         let mut buffer = Vec::with_capacity(capacity);
         buffer.resize(HEAD_ROOM, 0);
         if let Some(event_type) = event_type {
@@ -127,7 +128,7 @@ impl Draft {
             buffer.extend_from_slice(event_type.as_str().as_bytes());
             buffer.push(b'\n');
         }
-        for line in Lines(Some(data)) {
+        for line in lines {
             buffer.extend_from_slice(b"data: ");
             buffer.extend_from_slice(line.as_bytes());
             buffer.push(b'\n');
@@ -238,26 +239,40 @@ impl Frame {
 }
 
 /// The lines of data: split at CRLF, CR and LF and nowhere else, an empty text being one line.
-struct Lines<'a>(Option<&'a str>);
+struct Lines<'a> {
+    /// What was not returned yet; none once all was.
+    text: Option<&'a str>,
+    /// CRs and LFs in it, counted at once, for that is faster than to look for each.
+    ends: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let ends = text.bytes().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
+        Self { text: Some(text), ends }
+    }
+
+    /// An upper bound of how many there are, for one exact allocation in the usual case.
+    fn count_max(&self) -> usize {
+        1 + self.ends
+    }
+}
 
 impl<'a> Iterator for Lines<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
-        let text = self.0?;
-        let Some(end) = text.find(['\n', '\r']) else {
-            self.0 = None;
+        let text = self.text?;
+        if self.ends == 0 {
+            self.text = None;
             return Some(text);
-        };
-        let after = if text[end..].starts_with("\r\n") { end + 2 } else { end + 1 };
-        self.0 = Some(&text[after..]);
+        }
+        let end = text.find(['\n', '\r'])?;
+        let bytes = if text[end..].starts_with("\r\n") { 2 } else { 1 };
+        self.text = Some(&text[end + bytes..]);
+        self.ends -= bytes;
         Some(&text[..end])
     }
-}
-
-/// An upper bound of the lines in `data`, for one exact allocation in the usual case.
-fn lines_max(data: &str) -> usize {
-    1 + data.bytes().filter(|b| matches!(b, b'\n' | b'\r')).count()
 }
 
 /// Writes `value` in hexadecimal so that it ends before `end`; returns where it starts.

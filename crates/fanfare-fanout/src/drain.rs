@@ -7,7 +7,12 @@ use bytes::Bytes;
 use fanfare_core::ReconnectReason;
 use tokio::sync::oneshot;
 
-use crate::{limits::DRAIN_RETRY_MS, totals::Disconnect, wheel::Handle, worker::Worker};
+use crate::{
+    limits::{DRAIN_RETRY_MS, DRAIN_STREAMING_FROM},
+    totals::Disconnect,
+    wheel::Handle,
+    worker::Worker,
+};
 
 /// A drain under way.
 pub(crate) struct Drain {
@@ -17,10 +22,28 @@ pub(crate) struct Drain {
     period_ms: u64,
     /// Who is to go, in order.
     queue: Vec<Handle>,
+    /// How many of them, the last ones, have an open streaming publish.
+    streaming: usize,
     /// How many of them were asked to.
     asked: usize,
     /// Told once all are gone.
     done: Option<oneshot::Sender<u64>>,
+}
+
+impl Drain {
+    /// When one of the queue is asked to go, in milliseconds of the drain: the first at once, the
+    /// others evenly after it, those with an open streaming publish in the last part.
+    fn departs_at_ms(&self, index: usize) -> u64 {
+        let others = self.queue.len() - self.streaming;
+        let period_ms = self.period_ms as f32;
+        let split_ms =
+            if self.streaming > 0 { period_ms * DRAIN_STREAMING_FROM } else { period_ms };
+        let at_ms = match index.checked_sub(others) {
+            None => split_ms * index as f32 / others as f32,
+            Some(index) => split_ms + (period_ms - split_ms) * index as f32 / self.streaming as f32,
+        };
+        at_ms as u64
+    }
 }
 
 impl Worker {
@@ -37,10 +60,12 @@ impl Worker {
             })
             .collect();
         queue.sort_by_key(|(publishing, _)| *publishing);
+        let streaming = queue.iter().filter(|(publishing, _)| *publishing).count();
         self.drain = Some(Drain {
             began_at_ms: self.now_ms,
             period_ms: period_ms.max(1),
             queue: queue.into_iter().map(|(_, handle)| handle).collect(),
+            streaming,
             asked: 0,
             done: Some(done),
         });
@@ -50,12 +75,10 @@ impl Worker {
     pub(crate) fn send_away(&mut self) {
         let Some(drain) = &mut self.drain else { return };
         let elapsed_ms = self.now_ms - drain.began_at_ms;
-        // The first goes at once, the others follow evenly.
-        let total = drain.queue.len();
-        let due =
-            total.min(1 + (elapsed_ms as usize).saturating_mul(total) / drain.period_ms as usize);
-        let (from, to) = (drain.asked, due.max(drain.asked));
-        drain.asked = to;
+        let (from, total) = (drain.asked, drain.queue.len());
+        while drain.asked < total && drain.departs_at_ms(drain.asked) <= elapsed_ms {
+            drain.asked += 1;
+        }
         if from == total && self.members.is_empty() {
             if let Some(done) = drain.done.take() {
                 // Nobody may be waiting any more.
@@ -63,7 +86,7 @@ impl Worker {
             }
             return;
         }
-        let due: Vec<_> = drain.queue[from.min(total)..to].to_vec();
+        let due: Vec<_> = drain.queue[from..drain.asked].to_vec();
         for handle in due {
             if let Some(member) = self.member(handle) {
                 member.leaving = true;

@@ -40,6 +40,9 @@ pub const REPORT_INTERVAL_MS: u64 = 250;
 /// Milliseconds that a subscriber who was sent away waits beyond what is left of the drain, at
 /// least and at most: they come back spread out, and not before a new hub can listen.
 pub const DRAIN_RETRY_MS: std::ops::Range<u32> = 1_000..6_000;
+/// The share of a drain after which those go whose channels have an open streaming publish: the
+/// publishes have ended shortly before.
+pub const DRAIN_STREAMING_FROM: f32 = 0.75;
 
 const _: () = assert!(WHEEL_TICK_MS * WHEEL_SLOTS as u64 > HEARTBEAT_INTERVAL_MS_MAX as u64);
 const _: () = assert!(WHEEL_TICK_MS * WHEEL_SLOTS as u64 > WRITE_STALL_MS_MAX as u64);

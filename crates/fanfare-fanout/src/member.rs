@@ -44,7 +44,7 @@ pub(crate) struct Member {
     pub(crate) heartbeat_ms: u32,
     /// Bytes it sent after its request.
     discarded_bytes: u32,
-    /// When its socket last took a byte, in the worker's milliseconds.
+    /// When its socket last took a byte or began to refuse them, in the worker's milliseconds.
     pub(crate) sent_at_ms: u64,
     /// When the wheel will look at it.
     pub(crate) look_at_ms: u64,
@@ -114,7 +114,7 @@ impl Member {
                 self.pending = self.pending.split_off(sent);
                 self.block()
             }
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&error, now_ms),
         }
     }
 
@@ -149,7 +149,7 @@ impl Member {
                 self.pending = partial.rest;
                 self.block()
             }
-            Err(error) => self.failed(&error),
+            Err(error) => self.failed(&error, now_ms),
         }
     }
 
@@ -202,9 +202,13 @@ impl Member {
         }
     }
 
-    fn failed(&mut self, error: &io::Error) -> Sent {
+    fn failed(&mut self, error: &io::Error, now_ms: u64) -> Sent {
         match error.kind() {
-            io::ErrorKind::WouldBlock => self.block(),
+            io::ErrorKind::WouldBlock => {
+                // Silence before is no stall: there was nothing to take.
+                self.sent_at_ms = now_ms;
+                self.block()
+            }
             _ => Sent::Gone,
         }
     }

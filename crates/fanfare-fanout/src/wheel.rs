@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn looks_are_bounded_and_none_is_lost() {
         let mut wheel = Wheel::new();
-        (0..10).for_each(|key| wheel.schedule(500, handle(key)));
+        (0..10).for_each(|key| assert_eq!(wheel.schedule(500, handle(key)), 500));
         let (mut out, mut seen) = (Vec::new(), Vec::new());
         assert!(wheel.next_in_ms(0).is_some_and(|ms| ms >= 500));
         while wheel.advance(600, 3, &mut out) {

@@ -171,6 +171,8 @@ impl Worker {
             return self.remove(handle.key, Disconnect::Client);
         }
         if event.is_writable() && std::mem::take(&mut member.blocked) {
+            // The wheel was asked for the stall limit; a heartbeat may be due long before.
+            self.arm(handle.key);
             self.serve_alone(handle.key);
         }
     }

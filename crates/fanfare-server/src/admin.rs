@@ -1,7 +1,8 @@
 //! The operators' listener: metrics, probes, and what the hub holds, as JSON under `/api/`.
 //!
 //! Policy: it tells of channels and counts, never of data. Probes are answered whatever `Host`
-//! they name, because an orchestrator chooses it; they tell nothing else.
+//! they name, because an orchestrator chooses it; they tell nothing else. A connection that does
+//! not ask is ended soon, so that those who hold one do not keep the probes out.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -17,20 +18,22 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+    time::timeout,
 };
 
 use crate::{
     body::Body,
     guard::Listener,
-    limits::{ADMIN_CONNECTIONS_MAX, HEAD_BYTES_MAX, LIST_CHANNELS},
-    listener, metrics,
+    limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_MS_MAX, HEAD_BYTES_MAX, LIST_CHANNELS},
+    listener,
+    metrics::{self, Reached},
     problem::{Kind, Problem},
     publish::json_response,
     query::Query,
     route,
-    socket::{Protocol, Socket},
     state::{Shared, State},
 };
 
@@ -38,36 +41,42 @@ use crate::{
 pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     loop {
+        if permits.available_permits() == 0 {
+            shared.state.metrics.reached(Reached::AdminConnections);
+        }
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
         let Some(stream) = listener::next(&listener).await else { continue };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            serve(&shared, stream).await;
+            serve(&shared.state, &|| metrics::export(&shared), stream).await;
             drop(permit);
         });
     }
 }
 
-/// Serves one connection, HTTP/1 only.
-async fn serve(shared: &Shared, stream: TcpStream) {
-    let Ok((Protocol::Http1, socket)) = Socket::accept(stream).await else { return };
-    let activity = Arc::clone(socket.activity());
+/// Serves one connection, HTTP/1 only. Each request has the same time: to come, from the one
+/// before it, and to have its answer taken.
+async fn serve(
+    state: &State,
+    export: &(dyn Fn() + Sync),
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+) {
+    let asked = Notify::new();
     let service = service_fn(|request: Request<Incoming>| {
-        let answered = activity.answering();
-        let response = answer(&shared.state, &request.into_parts().0, &|| metrics::export(shared));
-        async move {
-            drop(answered);
-            Ok::<_, Infallible>(response)
-        }
+        asked.notify_one();
+        let response = answer(state, &request.into_parts().0, export);
+        async move { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(stream), service);
+    let period = Duration::from_millis(ADMIN_REQUEST_MS_MAX);
+    let silent = async { while timeout(period, asked.notified()).await.is_ok() {} };
     tokio::select! {
         // However it ended, there is nobody left to tell.
         _ended = connection => {}
-        () = activity.watch(shared.state.config.write_stall_ms_max.into()) => {}
+        () = silent => {}
     }
 }
 
@@ -261,6 +270,11 @@ const POST: &str = "POST";
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::Instant,
+    };
+
     use super::*;
     use crate::testing;
 
@@ -320,6 +334,28 @@ mod tests {
         assert_eq!(status("GET", "/api/drain"), 405);
         assert_eq!(status("POST", "/api/drain"), 202);
         assert_eq!((status("GET", "/livez"), status("GET", "/readyz")), (200, 503));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_ask_is_ended() {
+        let state = testing::state();
+        let (mut peer, stream) = duplex(64 * 1024);
+        let began = Instant::now();
+        let probe = async {
+            for _ in 0..3 {
+                tokio::time::advance(Duration::from_millis(ADMIN_REQUEST_MS_MAX - 1)).await;
+                peer.write_all(b"GET /livez HTTP/1.1\r\nHost: any\r\n\r\n").await.unwrap();
+                let mut answer = [0; 1_024];
+                let bytes = peer.read(&mut answer).await.unwrap();
+                assert!(answer[..bytes].starts_with(b"HTTP/1.1 200 "));
+            }
+            // The beginning of a head is no request.
+            peer.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
+            assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
+        };
+        tokio::join!(serve(&state, &|| {}, stream), probe);
+        let ended_ms = began.elapsed().as_millis() as u64;
+        assert!((4 * ADMIN_REQUEST_MS_MAX - 3..=4 * ADMIN_REQUEST_MS_MAX).contains(&ended_ms));
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ mod drain;
 mod guard;
 mod h2;
 mod history;
-mod limits;
+pub mod limits;
 mod lines;
 mod listener;
 mod metrics;

@@ -6,7 +6,7 @@
 use fanfare_core::limits::{
     CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_SUBSCRIPTION_MAX, EVENT_DATA_BYTES_MAX,
     EVENT_TYPE_BYTES_MAX, HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
-    LIST_CHANNELS_MAX,
+    LIST_CHANNELS_MAX, WORKERS_MAX,
 };
 
 /// Milliseconds from the first byte of a request's head to its last: slowloris.
@@ -39,7 +39,7 @@ const SSE_LINE_OVERHEAD_BYTES_MAX: usize = 1_024;
 /// publishers in the middle of the longest line hold, or all that one of 16 MiB of data needs.
 pub(crate) const REQUESTS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of one event's data that a hub may be set to take at the most.
-pub(crate) const EVENT_DATA_BYTES_SET_MAX: usize = 16 * 1024 * 1024;
+pub const EVENT_DATA_BYTES_SET_MAX: usize = 16 * 1024 * 1024;
 /// Parameters of one query: each channel of a subscription, and as many others.
 pub(crate) const QUERY_PARAMETERS_MAX: usize = 2 * CHANNELS_PER_SUBSCRIPTION_MAX;
 /// Bytes of acks put together before they are sent: a chunk that costs one write.
@@ -51,6 +51,14 @@ pub(crate) const ACK_CHUNKS_MAX: usize = 2;
 pub(crate) const STREAM_CHANNELS_MAX: usize = 1_024;
 /// Connections of operators, their probes and scrapers, held at once.
 pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Milliseconds that an operators' connection has from one request to the next one, its answer
+/// included: whoever holds all of them silently keeps the probes out no longer.
+pub(crate) const ADMIN_REQUEST_MS_MAX: u64 = 5_000;
+/// Files that a hub holds open beside its connections: those of peers that met a full hub and of
+/// operators, a poll and a waker for each worker, and listeners, the runtime's own and a few more.
+pub const FILES_RESERVED: usize =
+    REFUSED_CONNECTIONS_MAX + ADMIN_CONNECTIONS_MAX + 2 * WORKERS_MAX + FILES_OTHER_MAX;
+const FILES_OTHER_MAX: usize = 64;
 /// Events of a history that is not asked for a number of them.
 pub(crate) const HISTORY_EVENTS: usize = 100;
 /// Channels of a list that is not asked for a number of them.
@@ -84,6 +92,8 @@ pub(crate) const H2_SWEEP_INTERVAL_MS: u64 = 1_000;
 pub(crate) const REFUSED_MS_MAX: u64 = 5_000;
 /// Connections that are told that the hub is full, at once.
 pub(crate) const REFUSED_CONNECTIONS_MAX: usize = 128;
+/// Milliseconds that the kernel waits for a dead peer beyond the stall limit.
+pub(crate) const USER_TIMEOUT_EXTRA_MS: u64 = 5_000;
 /// Milliseconds that accepting pauses after an error, such as no file left to open.
 pub(crate) const ACCEPT_PAUSE_MS: u64 = 20;
 /// Milliseconds that a subscriber who is sent away at once has to take its answer.

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     config::Config,
     connection,
-    limits::{ACCEPT_PAUSE_MS, REFUSED_CONNECTIONS_MAX, REFUSED_MS_MAX},
+    limits::{ACCEPT_PAUSE_MS, REFUSED_CONNECTIONS_MAX, REFUSED_MS_MAX, USER_TIMEOUT_EXTRA_MS},
     state::Shared,
 };
 
@@ -26,7 +26,8 @@ pub(crate) fn public(config: &Config) -> io::Result<TcpListener> {
     // A peer that vanished without a word is noticed while something is unacknowledged, and the
     // heartbeat sees to that.
     let stall = Duration::from_millis(config.write_stall_ms_max.into());
-    socket.set_tcp_user_timeout(Some(stall))?;
+    // A little later than the hub's own limit, which counts why.
+    socket.set_tcp_user_timeout(Some(stall + Duration::from_millis(USER_TIMEOUT_EXTRA_MS)))?;
     listen(&socket, config)
 }
 

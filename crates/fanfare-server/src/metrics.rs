@@ -26,7 +26,7 @@ pub(crate) fn export(shared: &Shared) {
 /// A bound of the server that was reached. Those of the hub are its own [`Limit`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reached {
-    /// Operators held as many connections as they may; the next one waited.
+    /// Operators held as many connections as they may; the next one waits.
     AdminConnections,
     /// A body paused too long.
     BodyIdle,
