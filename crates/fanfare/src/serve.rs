@@ -40,6 +40,12 @@ fn configure(flags: &ArgMatches, machine: &Machine) -> Result<Config, ServeError
     let variables: Vec<_> = env::vars_os().collect();
     let config = settings::load(flags, &variables, machine).map_err(ServeError::Settings)?;
     config.check().map_err(ServeError::Check)?;
+    if config.allowed_hosts.iter().any(|host| host == "*") {
+        terminal::say(
+            "warning: with --allowed-host * requests may name any host, so that a web page can \
+             reach this hub by DNS rebinding; name the hosts that clients connect to instead",
+        );
+    }
     Ok(config)
 }
 
@@ -174,6 +180,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(test)]
 mod tests {
+    use fanfare_server::limits::FILES_RESERVED;
+
     use super::*;
 
     #[test]
@@ -196,6 +204,6 @@ mod tests {
         let flags = clap::Command::new("fanfare").args(settings::arguments());
         let flags = flags.get_matches_from(["fanfare", "--connections-max", "10_000"]);
         let config = settings::load(&flags, &[], &machine).unwrap();
-        assert_eq!(within(config, &machine).connections_max, 768);
+        assert_eq!(within(config, &machine).connections_max, 1_024 - FILES_RESERVED);
     }
 }

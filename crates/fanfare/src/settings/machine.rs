@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path, thread};
 
+use fanfare_server::limits::FILES_RESERVED;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What the machine gives this process.
@@ -25,9 +26,9 @@ impl Machine {
         }
     }
 
-    /// Connections for which there are files: the rest is for listeners, logs and refusals.
+    /// Connections for which there are files: the rest is for operators, refusals and the hub itself.
     pub(crate) fn connections_max(&self) -> u64 {
-        self.open_files_max.saturating_sub(FILES_RESERVED)
+        self.open_files_max.saturating_sub(FILES_RESERVED as u64)
     }
 }
 
@@ -68,8 +69,6 @@ fn group_limits(groups: &str) -> impl Iterator<Item = u64> {
     files.into_iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
 }
 
-/// Files kept back from connections.
-const FILES_RESERVED: u64 = 256;
 /// Taken where the memory cannot be found out.
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 

@@ -1,6 +1,8 @@
 //! The one table of settings: flags, variables, TOML keys, `--help` and the README's table are
 //! all made from these rows, or checked against them.
 
+use fanfare_server::limits::EVENT_DATA_BYTES_SET_MAX;
+
 use super::{
     names::{host, origin},
     row::{Fallback, Row, Set, Value},
@@ -95,7 +97,7 @@ pub(crate) static TABLE: &[Row] = &[
         variable: "FANFARE_CONNECTIONS_MAX",
         key: "connections_max",
         default: Fallback::Machine {
-            words: "open files \u{2212} 256",
+            words: "open files \u{2212} 576",
             find: |machine| machine.connections_max().clamp(1, CONNECTIONS_MAX),
         },
         value: Value::Number {
@@ -187,7 +189,7 @@ pub(crate) static TABLE: &[Row] = &[
         default: Fallback::Text("256KiB"),
         value: Value::Number {
             unit: Unit::Bytes,
-            range: 1..=16 * MIB,
+            range: 1..=EVENT_DATA_BYTES_SET_MAX as u64,
             set: Set::Hub(|config, bytes| config.event_data_bytes_max = whole(bytes)),
         },
         help: "Bytes of one event's data; many clients take no more than 64KiB",
@@ -343,6 +345,13 @@ mod tests {
                 assert!(*range.end() <= u64::from(u32::MAX), "{}", row.key);
             }
         }
+    }
+
+    #[test]
+    fn the_words_of_a_default_have_the_number_of_the_code() {
+        let row = by_key("connections_max").unwrap();
+        let Fallback::Machine { words, .. } = row.default else { panic!("it has a default") };
+        assert!(words.ends_with(&format!(" {}", fanfare_server::limits::FILES_RESERVED)));
     }
 
     #[test]

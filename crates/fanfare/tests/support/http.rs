@@ -131,8 +131,9 @@ impl Client {
         Answer { head, body }
     }
 
-    /// Takes the body that belongs to a head.
+    /// Takes the body that belongs to a head. One that does not end is none.
     pub(crate) fn body(&mut self, head: &Head) -> Vec<u8> {
+        assert_ne!(head.get("content-type"), Some("text/event-stream"), "a stream: {}", head.raw);
         if head.get("transfer-encoding").is_some() {
             return self.chunked_body(head);
         }

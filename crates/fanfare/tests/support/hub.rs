@@ -46,7 +46,7 @@ pub(crate) struct Exit {
 }
 
 impl Hub {
-    /// Starts a hub with these flags beside the ports.
+    /// Starts a hub with these flags, on free ports of loopback unless they say where.
     pub(crate) fn start(flags: &[&str]) -> Self {
         Self::launch(flags, None)
     }
@@ -62,11 +62,16 @@ impl Hub {
     }
 
     fn launch(flags: &[&str], config: Option<PathBuf>) -> Self {
-        let mut command = command(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        let mut command = command(flags);
+        for listener in ["--listen", "--admin-listen"] {
+            if !flags.contains(&listener) {
+                command.args([listener, "127.0.0.1:0"]);
+            }
+        }
         if let Some(path) = &config {
             command.arg("--config").arg(path);
         }
-        let mut child = command.args(flags).spawn().unwrap();
+        let mut child = command.spawn().unwrap();
         let said = Said::by(child.stderr.take().unwrap());
         let (public, admin, printed) = announced(child.stdout.take().unwrap(), &said);
         Self { child, public, admin, said, printed, config }
@@ -153,7 +158,11 @@ fn announced(stdout: ChildStdout, said: &Said) -> (SocketAddr, SocketAddr, Strin
     while !printed.contains(" connections at most (") {
         let from = printed.len();
         let read = stdout.read_line(&mut printed).unwrap();
-        assert!(read > 0, "the hub did not start: {}", said.so_far());
+        if read == 0 {
+            // What it says last tells why.
+            said.ended.recv_timeout(DEADLINE).unwrap_err();
+            panic!("the hub did not start: {}", said.so_far());
+        }
         let line = printed[from..].trim_end();
         public = public.or_else(|| line.strip_prefix("  hub      http://")?.parse().ok());
         admin = admin.or_else(|| line.strip_prefix("  admin    http://")?.parse().ok());

@@ -1,9 +1,12 @@
 //! A strict reader of event streams: it keeps the raw bytes and fails on everything that the
 //! hub's wire does not have, however little a browser would mind it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
-use super::http::{Chunk, Client, Head};
+use super::{
+    DEADLINE,
+    http::{Chunk, Client, Head},
+};
 
 /// One event of a stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -221,10 +224,11 @@ impl Stream {
 
     /// The next event; heartbeats before it are passed over.
     pub(crate) fn event(&mut self) -> Event {
+        let began = Instant::now();
         loop {
             match self.next() {
                 Ok(Piece::Event(event)) => return event,
-                Ok(Piece::Heartbeat) => {}
+                Ok(Piece::Heartbeat) => self.check_patience(began),
                 Err(end) => panic!("the stream ended ({end:?}) after {}", self.shown()),
             }
         }
@@ -242,13 +246,19 @@ impl Stream {
 
     /// Waits for the end; no event may come before.
     pub(crate) fn end(&mut self) -> End {
+        let began = Instant::now();
         loop {
             match self.next() {
-                Ok(Piece::Heartbeat) => {}
+                Ok(Piece::Heartbeat) => self.check_patience(began),
                 Ok(Piece::Event(event)) => panic!("one more event: {event:?}"),
                 Err(end) => return end,
             }
         }
+    }
+
+    /// Heartbeats alone are not what is waited for, however many come.
+    fn check_patience(&self, began: Instant) {
+        assert!(began.elapsed() < DEADLINE, "only heartbeats came after {}", self.shown());
     }
 
     fn shown(&self) -> String {

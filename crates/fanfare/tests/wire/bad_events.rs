@@ -2,11 +2,7 @@
 
 use crate::{
     NDJSON, SSE, kept, problem, publish, send,
-    support::{
-        http::post,
-        hub::Hub,
-        sse::Stream,
-    },
+    support::{http::post, hub::Hub, sse::Stream},
 };
 
 #[test]

@@ -35,7 +35,9 @@ fn half_an_event_is_never_published() {
 fn the_lines_before_the_cut_stay() {
     let hub = Hub::start(&[]);
     // Even a last line that looks whole is not: it might have been cut.
-    for (index, rest) in ["{\"data\":\"ha", "{\"data\":\"half\"}", "{\"data\":12"].iter().enumerate() {
+    for (index, rest) in
+        ["{\"data\":\"ha", "{\"data\":\"half\"}", "{\"data\":12"].iter().enumerate()
+    {
         let channel = format!("lines/{index}");
         let mut publisher = streaming(&hub, &format!("/channels/{channel}"), NDJSON);
         publisher.send_chunk(format!("{{\"data\":\"1\"}}\n{{\"data\":\"2\"}}\n{rest}"));

@@ -49,7 +49,8 @@ fn keys_are_bounded() {
 #[test]
 fn a_key_in_a_line_does_the_same() {
     let hub = Hub::start(&[]);
-    let lines = "{\"data\":\"1\",\"key\":\"k\"}\n{\"data\":\"1\",\"key\":\"k\"}\n{\"data\":\"2\"}\n";
+    let lines =
+        "{\"data\":\"1\",\"key\":\"k\"}\n{\"data\":\"1\",\"key\":\"k\"}\n{\"data\":\"2\"}\n";
     let first = send(&hub, "/channels/a", NDJSON, lines).json();
     assert_eq!(first["accepted"], 3, "a line that was there already is accepted");
     assert_eq!(kept(&hub, "a"), ["1", "2"]);

@@ -96,7 +96,8 @@ fn a_wrong_line_ends_the_request_and_those_before_stay() {
     .enumerate()
     {
         let channel = format!("wrong/{index}");
-        let body = format!("{{\"data\":\"a\"}}\n\n{{\"data\":\"b\"}}\n{line}\n{{\"data\":\"c\"}}\n");
+        let body =
+            format!("{{\"data\":\"a\"}}\n\n{{\"data\":\"b\"}}\n{line}\n{{\"data\":\"c\"}}\n");
         let answer = send(&hub, &format!("/channels/{channel}"), NDJSON, body);
         let told = problem(&answer, status, slug);
         assert_eq!((&told["line"], &told["accepted"]), (&json!(4), &json!(2)), "{told}");

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use crate::{
-    SSE, kept, ndjson::streaming, problem, send,
+    SSE, kept,
+    ndjson::streaming,
+    problem, send,
     support::{
         http::{Client, chunk},
         hub::Hub,

@@ -1,0 +1,154 @@
+//! The operators' listener.
+
+use serde_json::json;
+
+use crate::{
+    metric, metric_becomes, problem, publish, publish_many,
+    support::{
+        http::{call, get, post},
+        hub::Hub,
+        sse::Stream,
+    },
+};
+
+/// The metrics of the first set, with the labels that each must have from the start.
+const METRICS: [(&str, &str, &[&str]); 10] = [
+    ("fanfare_subscribers", "gauge", &[""]),
+    ("fanfare_channels", "gauge", &[""]),
+    ("fanfare_events_published_total", "counter", &[""]),
+    ("fanfare_events_delivered_total", "counter", &[""]),
+    ("fanfare_bytes_sent_total", "counter", &[""]),
+    ("fanfare_replays_total", "counter", &["{result=\"exact\"}", "{result=\"gap\"}"]),
+    (
+        "fanfare_gaps_total",
+        "counter",
+        &["{reason=\"epoch\"}", "{reason=\"evicted\"}", "{reason=\"lagged\"}"],
+    ),
+    ("fanfare_disconnects_total", "counter", &["{reason=\"client\"}", "{reason=\"drain\"}"]),
+    (
+        "fanfare_limit_reached_total",
+        "counter",
+        &["{limit=\"channels\"}", "{limit=\"connections\"}"],
+    ),
+    ("fanfare_publish_seconds", "histogram", &[]),
+];
+
+#[test]
+fn every_metric_has_help_and_type_from_the_start() {
+    let hub = Hub::start(&[]);
+    let answer = get(hub.admin(), "/metrics");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.get("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
+    for (name, kind, labels) in METRICS {
+        let text = answer.text();
+        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}: {text}");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name}: {text}");
+        for labels in labels {
+            assert!(text.contains(&format!("\n{name}{labels} 0\n")), "{name}{labels}: {text}");
+        }
+    }
+    assert!(answer.text().contains("fanfare_publish_seconds_count 0\n"), "{}", answer.text());
+}
+
+#[test]
+fn the_metrics_say_what_happened() {
+    let hub = Hub::start(&[]);
+    let mut stream = Stream::open(hub.public(), "/channels/secret/a?open=0");
+    let last = publish_many(&hub, "secret/a", 5);
+    stream.events(5);
+    let mut back = Stream::open(hub.public(), &format!("/channels/secret/a?from={last}"));
+    back.event();
+    metric_becomes(&hub, "fanfare_subscribers", 2.0);
+    metric_becomes(&hub, "fanfare_channels", 1.0);
+    metric_becomes(&hub, "fanfare_events_published_total", 5.0);
+    metric_becomes(&hub, "fanfare_events_delivered_total", 5.0);
+    metric_becomes(&hub, "fanfare_replays_total{result=\"exact\"}", 1.0);
+    metric_becomes(&hub, "fanfare_replays_total{result=\"live\"}", 1.0);
+    // Of the lines that come at once, the first is measured.
+    let measured = metric(&hub, "fanfare_publish_seconds_count");
+    assert!((1.0..=5.0).contains(&measured), "{measured}");
+    let read = stream.raw().len() as f64;
+    crate::eventually("the bytes", || {
+        (metric(&hub, "fanfare_bytes_sent_total") > read).then_some(())
+    });
+    drop(stream);
+    metric_becomes(&hub, "fanfare_disconnects_total{reason=\"client\"}", 1.0);
+    metric_becomes(&hub, "fanfare_subscribers", 1.0);
+    let text = get(hub.admin(), "/metrics");
+    assert!(!text.text().contains("secret"), "no channel's name is ever there: {}", text.text());
+}
+
+#[test]
+fn probes_answer() {
+    let hub = Hub::start(&[]);
+    for target in ["/livez", "/readyz"] {
+        assert_eq!(get(hub.admin(), target).status(), 200, "{target}");
+        problem(&post(hub.admin(), target, ""), 405, "method-not-allowed");
+    }
+}
+
+#[test]
+fn channels_are_listed_in_pages() {
+    let hub = Hub::start(&[]);
+    let streams: Vec<_> = [("a/1", 3), ("a/2", 1), ("b", 2)]
+        .into_iter()
+        .flat_map(|(channel, count)| (0..count).map(move |_| channel))
+        .map(|channel| Stream::open(hub.public(), &format!("/channels/{channel}")))
+        .collect();
+    let last = publish_many(&hub, "b", 2);
+    let all = get(hub.admin(), "/api/channels?sort=subscribers").json();
+    let names = |page: &serde_json::Value| -> Vec<(String, u64)> {
+        let channels = page["channels"].as_array().unwrap();
+        let name = |c: &serde_json::Value| {
+            (c["channel"].as_str().unwrap().to_owned(), c["subscribers"].as_u64().unwrap())
+        };
+        channels.iter().map(name).collect()
+    };
+    let expected = [("a/1".to_owned(), 3), ("b".to_owned(), 2), ("a/2".to_owned(), 1)];
+    assert_eq!(names(&all), expected);
+    assert_eq!(names(&get(hub.admin(), "/api/channels?prefix=a/").json()).len(), 2);
+    // Page by page.
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let target = format!("/api/channels?sort=subscribers&limit=1{after}");
+        let page = get(hub.admin(), &target).json();
+        found.extend(names(&page));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(found, expected);
+    let one = get(hub.admin(), "/api/channels/b").json();
+    assert_eq!((&one["channel"], &one["subscribers"]), (&json!("b"), &json!(2)));
+    assert_eq!((&one["ring_events"], &one["last_id"]), (&json!(2), &json!(last)));
+    problem(&get(hub.admin(), "/api/channels/none"), 404, "channel-not-found");
+    problem(&get(hub.admin(), "/api/channels/a%2F1"), 400, "channel-name");
+    for query in ["limit=0", "limit=x", "sort=x", "after=x"] {
+        problem(&get(hub.admin(), &format!("/api/channels?{query}")), 400, "query");
+    }
+    drop(streams);
+}
+
+#[test]
+fn stats_are_told() {
+    let hub = Hub::start(&[]);
+    let id = publish(&hub, "a", "1");
+    let stats = get(hub.admin(), "/api/stats").json();
+    assert_eq!((&stats["events_published_total"], &stats["last_id"]), (&json!(1), &json!(id)));
+    assert_eq!((&stats["channels"], &stats["draining"]), (&json!(1), &json!(false)));
+}
+
+#[test]
+fn the_listeners_are_apart() {
+    let hub = Hub::start(&[]);
+    for target in ["/metrics", "/livez", "/readyz", "/api/stats"] {
+        problem(&get(hub.public(), target), 404, "not-found");
+    }
+    problem(&get(hub.admin(), "/channels/a"), 404, "not-found");
+    problem(&post(hub.admin(), "/channels/a", "x"), 404, "not-found");
+    for (method, target) in [("POST", "/metrics"), ("GET", "/api/drain"), ("DELETE", "/api/stats")]
+    {
+        let answer = call(hub.admin(), method, target, &[], b"");
+        problem(&answer, 405, "method-not-allowed");
+        assert!(answer.get("allow").is_some(), "{target}");
+    }
+}
