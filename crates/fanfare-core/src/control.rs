@@ -92,7 +92,7 @@ impl ReconnectReason {
 
 /// `fanfare.open`: the first event of a stream.
 pub(crate) fn open<'a>(position: EventId, channels: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
-    control(Some(position), "open", None, |out| {
+    control(position, "open", None, |out| {
         out.extend_from_slice(b"{\"channels\":");
         json::push_strings(out, channels);
         out.push(b'}');
@@ -106,7 +106,7 @@ pub(crate) fn gap<'a>(
     requested: &str,
     reason: GapReason,
 ) -> Vec<u8> {
-    control(Some(resumed_after), "gap", None, |out| {
+    control(resumed_after, "gap", None, |out| {
         out.extend_from_slice(b"{\"channels\":");
         json::push_strings(out, channels);
         out.extend_from_slice(b",\"requested\":");
@@ -121,7 +121,7 @@ pub(crate) fn gap<'a>(
 
 /// `fanfare.end`: a channel was closed. `retry_ms` keeps clients that ignore it from hurrying back.
 pub(crate) fn end(position: EventId, channel: &str, reason: CloseReason, retry_ms: u32) -> Vec<u8> {
-    control(Some(position), "end", Some(retry_ms), |out| {
+    control(position, "end", Some(retry_ms), |out| {
         out.extend_from_slice(b"{\"channels\":");
         json::push_strings(out, [channel]);
         out.extend_from_slice(b",\"reason\":");
@@ -130,9 +130,8 @@ pub(crate) fn end(position: EventId, channel: &str, reason: CloseReason, retry_m
     })
 }
 
-/// `fanfare.reconnect`: the connection is about to close; come back after `retry_ms`. Without a
-/// position a client keeps the last event id that it has.
-pub fn reconnect(position: Option<EventId>, reason: ReconnectReason, retry_ms: u32) -> Vec<u8> {
+/// `fanfare.reconnect`: the connection is about to close; come back after `retry_ms`.
+pub fn reconnect(position: EventId, reason: ReconnectReason, retry_ms: u32) -> Vec<u8> {
     control(position, "reconnect", Some(retry_ms), |out| {
         out.extend_from_slice(b"{\"reason\":");
         json::push_string(out, reason.as_str());
@@ -141,16 +140,13 @@ pub fn reconnect(position: Option<EventId>, reason: ReconnectReason, retry_ms: u
 }
 
 fn control(
-    id: Option<EventId>,
+    id: EventId,
     kind: &str,
     retry_ms: Option<u32>,
     data: impl FnOnce(&mut Vec<u8>),
 ) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    if let Some(id) = id {
-        writeln!(out, "id: {id}").expect(MEMORY);
-    }
-    writeln!(out, "event: fanfare.{kind}").expect(MEMORY);
+    write!(out, "id: {id}\nevent: fanfare.{kind}\n").expect(MEMORY);
     if let Some(retry_ms) = retry_ms {
         writeln!(out, "retry: {retry_ms}").expect(MEMORY);
     }
@@ -191,7 +187,7 @@ mod tests {
              data: {\"channels\":[\"a\"],\"reason\":\"done\"}\n\n"
         );
         assert_eq!(
-            text(reconnect(Some(id), ReconnectReason::Drain, 7)),
+            text(reconnect(id, ReconnectReason::Drain, 7)),
             "id: aaaaaaaa-5\nevent: fanfare.reconnect\nretry: 7\ndata: {\"reason\":\"drain\"}\n\n"
         );
     }

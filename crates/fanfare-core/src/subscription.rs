@@ -190,7 +190,7 @@ impl Subscription {
 
     /// The control event that sends it away, unless it wants none.
     pub fn reconnect(&self, reason: ReconnectReason, retry_ms: u32) -> Option<Vec<u8>> {
-        self.control.then(|| control::reconnect(Some(self.position()), reason, retry_ms))
+        self.control.then(|| control::reconnect(self.position(), reason, retry_ms))
     }
 
     pub(crate) fn opened(&self) -> Vec<u8> {

@@ -149,13 +149,13 @@ async fn answer_http1(
     let seat = shared.fanout.seat();
     match parameters.subscribe(&shared.state, seat.worker(), full) {
         Outcome::Answer(response) => Ok(response),
-        Outcome::Away(sse) => {
-            let mut bytes = parameters.head(parameters.known());
-            bytes.extend_from_slice(&sse);
+        Outcome::Away(away) => {
+            let mut bytes = parameters.head(away.position);
+            bytes.extend_from_slice(&away.bytes);
             Err(Handoff::Away(bytes))
         }
         Outcome::Stream(opening) => {
-            let head = parameters.head(Some(opening.subscription.position()));
+            let head = parameters.head(opening.subscription.position());
             let (framing, heartbeat_ms) = (parameters.framing(), parameters.heartbeat_ms);
             let departing = Departing { opening, head, framing, heartbeat_ms, seat };
             Err(Handoff::Attach(Box::new(departing)))
@@ -217,14 +217,14 @@ async fn answer_http2(
     };
     match parameters.subscribe(&shared.state, shared.h2.worker(), full) {
         Outcome::Answer(response) => response,
-        Outcome::Away(sse) => {
-            let body = AwayBody::new(sse.into());
-            parameters.response(parameters.known(), Body::stream(body))
+        Outcome::Away(away) => {
+            let body = AwayBody::new(away.bytes.into());
+            parameters.response(away.position, Body::stream(body))
         }
         Outcome::Stream(opening) => {
             let position: EventId = opening.subscription.position();
             let body = H2Body::new(&shared.h2, opening, parameters.heartbeat_ms);
-            parameters.response(Some(position), Body::stream(body))
+            parameters.response(position, Body::stream(body))
         }
     }
 }

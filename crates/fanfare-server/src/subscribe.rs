@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::SystemTime};
 
 use fanfare_core::{
-    EventId, Framing, HEARTBEAT, Opening, ReconnectReason, Request, Start, Subscribed, WorkerIndex,
+    Epoch, EventId, Framing, HEARTBEAT, Opening, ReconnectReason, Request, Start, Subscribed,
+    WorkerIndex,
     limits::{END_RETRY_MS_MAX, END_RETRY_MS_MIN},
     reconnect,
 };
@@ -29,8 +30,6 @@ pub(crate) struct Parameters {
     request: Request,
     /// Milliseconds between heartbeats.
     pub(crate) heartbeat_ms: u32,
-    /// The id that the client goes on from, if it is one.
-    known: Option<EventId>,
     /// The page that asks.
     origin: Origin,
     /// The protocol.
@@ -43,9 +42,16 @@ pub(crate) enum Outcome {
     Answer(Response<Body>),
     /// A stream of events.
     Stream(Opening),
-    /// A stream that says only: come back later (rule 8 of the wire: a browser stops for good at
-    /// any status but 200). Holds its bytes, framed for the protocol, without a last chunk.
-    Away(Vec<u8>),
+    /// A stream that says only: come back later (a browser stops for good at any status but 200).
+    Away(Away),
+}
+
+/// A stream that says only: come back later.
+pub(crate) struct Away {
+    /// Where the client goes on from when it does.
+    pub(crate) position: EventId,
+    /// What it is told, framed for the protocol, without a last chunk.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Parameters {
@@ -53,11 +59,6 @@ impl Parameters {
     pub(crate) fn read(state: &State, asked: SubscribeRequest) -> Result<Self, Problem> {
         let SubscribeRequest { selectors, query, headers, origin, version } = asked;
         let start = start(&query, &headers)?;
-        let known = match &start {
-            Start::After(text) => text.parse().ok(),
-            Start::Now => Some(state.hub.id(state.hub.watermark())),
-            _ => None,
-        };
         let seconds = query.number("heartbeat", 1..=HEARTBEAT_INTERVAL_MS_MAX / 1_000)?;
         let heartbeat_ms = seconds.map_or(state.config.heartbeat_interval_ms, |s| s * 1_000);
         let request = Request {
@@ -67,7 +68,7 @@ impl Parameters {
             open: flag(&query, "open", [("1", true), ("0", false)])?,
             envelope: flag(&query, "envelope", [("off", false), ("json", true)])?,
         };
-        Ok(Self { request, heartbeat_ms, known, origin, version })
+        Ok(Self { request, heartbeat_ms, origin, version })
     }
 
     /// How the stream is framed.
@@ -81,16 +82,16 @@ impl Parameters {
     /// Subscribes on behalf of a worker; or says to come back later, if the hub drains or is full.
     pub(crate) fn subscribe(&self, state: &Arc<State>, worker: WorkerIndex, full: bool) -> Outcome {
         if full {
-            return self.overload();
+            return self.overload(state, worker);
         }
         if state.draining.is_cancelled() {
             let left_ms = state.drain_left().as_millis() as u32;
             let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
-            return self.away(ReconnectReason::Drain, retry_ms);
+            return self.away(state, worker, ReconnectReason::Drain, retry_ms);
         }
         let retry_ms = fastrand::u32(END_RETRY_MS_MIN..=END_RETRY_MS_MAX);
         match state.hub.subscribe(&self.request, worker, retry_ms) {
-            Err(_full) => self.overload(),
+            Err(_full) => self.overload(state, worker),
             Ok(Subscribed::Finished) => Outcome::Answer(self.answer(StatusCode::NO_CONTENT)),
             Ok(Subscribed::Gap) => {
                 state.count_replay(fanfare_core::Replay::Gap);
@@ -108,15 +109,16 @@ impl Parameters {
     }
 
     /// The answer of a hub that has no room.
-    fn overload(&self) -> Outcome {
-        self.away(ReconnectReason::Overload, fastrand::u32(OVERLOAD_RETRY_MS))
+    fn overload(&self, state: &Arc<State>, worker: WorkerIndex) -> Outcome {
+        let retry_ms = fastrand::u32(OVERLOAD_RETRY_MS);
+        self.away(state, worker, ReconnectReason::Overload, retry_ms)
     }
 
     /// The head of a stream over HTTP/1, byte for byte.
     ///
     /// The content type comes first: a browser that gets only the beginning of a head takes it for
     /// all of it, and without a content type it would never come back.
-    pub(crate) fn head(&self, position: Option<EventId>) -> Vec<u8> {
+    pub(crate) fn head(&self, position: EventId) -> Vec<u8> {
         let version = if self.version == Version::HTTP_10 { "1.0" } else { "1.1" };
         let mut head = format!("HTTP/{version} 200 OK\r\n").into_bytes();
         for (name, value) in self.headers(position) {
@@ -135,13 +137,13 @@ impl Parameters {
     }
 
     /// The head of a stream over HTTP/2.
-    pub(crate) fn response(&self, position: Option<EventId>, body: Body) -> Response<Body> {
+    pub(crate) fn response(&self, position: EventId, body: Body) -> Response<Body> {
         let mut response = Response::new(body);
         response.headers_mut().extend(self.headers(position));
         response
     }
 
-    fn headers(&self, position: Option<EventId>) -> Vec<(HeaderName, HeaderValue)> {
+    fn headers(&self, position: EventId) -> Vec<(HeaderName, HeaderValue)> {
         let fixed = [
             ("content-type", "text/event-stream"),
             ("cache-control", "no-cache, no-store, no-transform"),
@@ -150,27 +152,41 @@ impl Parameters {
         ];
         let mut headers: Vec<_> =
             fixed.map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).into();
-        if let Some(value) = position.and_then(|id| HeaderValue::try_from(id.to_string()).ok()) {
+        if let Ok(value) = HeaderValue::try_from(position.to_string()) {
             headers.push((HeaderName::from_static("fanfare-last-event-id"), value));
         }
         headers.extend(self.origin.headers());
         headers
     }
 
-    fn away(&self, reason: ReconnectReason, retry_ms: u32) -> Outcome {
-        // An id that the hub cannot vouch for stays what the client has: it is told of its gap
-        // when it comes back.
-        let mut sse = Vec::new();
-        self.framing().wrap(HEARTBEAT, &mut sse);
+    fn away(
+        &self,
+        state: &Arc<State>,
+        worker: WorkerIndex,
+        reason: ReconnectReason,
+        retry_ms: u32,
+    ) -> Outcome {
+        let position = self.position(state, worker);
+        let mut bytes = Vec::new();
+        self.framing().wrap(HEARTBEAT, &mut bytes);
         if self.request.control {
-            self.framing().wrap(&reconnect(self.known, reason, retry_ms), &mut sse);
+            self.framing().wrap(&reconnect(position, reason, retry_ms), &mut bytes);
         }
-        Outcome::Away(sse)
+        Outcome::Away(Away { position, bytes })
     }
 
-    /// Where a stream begins that says only to come back.
-    pub(crate) fn known(&self) -> Option<EventId> {
-        self.known
+    /// Where a client that is sent away at once goes on from: its own last event id, whatever log
+    /// that is of, or else where its subscription would have begun.
+    fn position(&self, state: &Arc<State>, worker: WorkerIndex) -> EventId {
+        if let Start::After(text) = &self.request.start {
+            // A text that is no id stays one that the hub does not know: that is told as a gap.
+            let no_place = || EventId { epoch: Epoch::from_random(0), seq: 0 };
+            return text.parse().unwrap_or_else(|_| no_place());
+        }
+        match state.hub.subscribe(&self.request, worker, 0) {
+            Ok(Subscribed::Live(opening)) => opening.subscription.position(),
+            _ => state.hub.id(state.hub.watermark()),
+        }
     }
 
     fn answer(&self, status: StatusCode) -> Response<Body> {

@@ -82,8 +82,8 @@ fn who_is_sent_away_keeps_its_place() {
     let mut away = Stream::open_with(hub.public(), "/channels/a", &header);
     let told = away.event();
     assert_eq!(told.kind(), "fanfare.reconnect");
-    // Its id, or none at all: what the client has must still be where it goes on from.
-    assert!(told.id.is_none() || told.id() == id, "{told:?}");
+    // Where the client goes on from is still what it came with.
+    assert_eq!(told.id(), id, "{told:?}");
     drop((publisher, established));
     metric_becomes(&hub, "fanfare_subscribers", 0.0);
     let mut back = Stream::open_with(hub.public(), "/channels/a?open=0", &header);
