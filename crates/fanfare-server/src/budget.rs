@@ -64,10 +64,10 @@ impl Charge {
         Ok(())
     }
 
-    /// Bytes that are charged for until the last handle to them is dropped.
-    pub(crate) fn hold(mut self, bytes: Vec<u8>) -> Result<Bytes, BudgetMet> {
-        self.resize(bytes.capacity())?;
-        Ok(Bytes::from_owner(Held { bytes, _charge: self }))
+    /// Bytes that stay charged for until the last handle to them is dropped.
+    pub(crate) fn hold(self, bytes: Vec<u8>) -> Bytes {
+        debug_assert!(bytes.capacity() <= self.bytes, "bytes are charged for before");
+        Bytes::from_owner(Held { bytes, _charge: self })
     }
 }
 
@@ -113,11 +113,13 @@ mod tests {
     #[test]
     fn bytes_are_held_until_their_last_handle_goes() {
         let budget = Budget::new(10);
-        let mut bytes = budget.charge().hold(vec![7; 10]).unwrap();
+        let mut charge = budget.charge();
+        charge.resize(10).unwrap();
+        let mut bytes = charge.hold(vec![7; 10]);
         let part = bytes.split_to(3);
         drop(bytes);
         assert_eq!((&part[..], budget.held_bytes()), (&[7; 3][..], 10));
-        assert_eq!(budget.charge().hold(vec![7]), Err(BudgetMet(10)));
+        assert_eq!(budget.charge().resize(1), Err(BudgetMet(10)));
         drop(part);
         assert_eq!(budget.held_bytes(), 0);
     }

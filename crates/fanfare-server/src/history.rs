@@ -55,9 +55,11 @@ pub(crate) fn answer(
         Problem::new(Kind::ChannelNotFound, detail)
     })?;
     // An answer that nobody takes stays in memory for as long as its connection does.
-    let json = state.requests.charge().hold(json(state, channel, &from, history));
-    let json = json.inspect_err(|_| state.metrics.reached(Reached::RequestsBytes))?;
-    let mut response = json_response(json);
+    let json = json(state, channel, &from, history);
+    let mut charge = state.requests.charge();
+    let charged = charge.resize(json.capacity());
+    charged.inspect_err(|_| state.metrics.reached(Reached::RequestsBytes))?;
+    let mut response = json_response(charge.hold(json));
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

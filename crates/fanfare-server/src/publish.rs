@@ -15,7 +15,6 @@ use hyper::{HeaderMap, Response, header, header::HeaderValue};
 
 use crate::{
     body::Body,
-    budget::BudgetMet,
     metrics::Reached,
     ndjson::Ndjson,
     problem::{Kind, Problem},
@@ -214,16 +213,16 @@ async fn whole<B: Incoming>(state: &State, upload: &mut Upload<B>) -> Result<Byt
         return Ok(first);
     }
     let (mut all, mut charge) = (Vec::from(first), state.requests.charge());
-    let too_much = |_: &BudgetMet| state.metrics.reached(Reached::RequestsBytes);
     loop {
-        charge.resize(all.capacity()).inspect_err(too_much)?;
+        let charged = charge.resize(all.capacity());
+        charged.inspect_err(|_| state.metrics.reached(Reached::RequestsBytes))?;
         let Some(chunk) = upload.chunk(state).await? else { break };
         if all.len() + chunk.len() > bytes_max {
             return Err(too_large(None));
         }
         all.extend_from_slice(&chunk);
     }
-    Ok(charge.hold(all).inspect_err(too_much)?)
+    Ok(charge.hold(all))
 }
 
 fn not_utf8(valid_up_to: usize) -> Problem {

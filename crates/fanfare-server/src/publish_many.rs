@@ -2,11 +2,12 @@
 //!
 //! Policy: what is wrong ends the request, and its answer names the line and how many events were
 //! accepted before it; those stay published. A publisher that asked for acks and does not read
-//! them is not read on either, so that nothing piles up.
+//! them is not read on either, so that nothing piles up; those that wait for it are charged for.
 
 use std::{
     collections::HashMap,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -25,7 +26,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     body::{Body, BodyError},
-    budget::Charge,
+    budget::{Budget, BudgetMet, Charge},
     limits::{ACK_BYTES_MAX, ACK_CHUNKS_MAX, STREAM_CHANNELS_MAX},
     metrics::Reached,
     ndjson::Ndjson,
@@ -126,8 +127,9 @@ struct Summary {
 struct Acks {
     /// Those that were not handed over yet, each on its line.
     pending: Vec<u8>,
-    /// Takes them to the answer's body; none if the publisher did not ask for any.
-    sender: Option<mpsc::Sender<Bytes>>,
+    /// Takes them to the answer's body, and what they are charged to; none if the publisher did not
+    /// ask for any.
+    sender: Option<(mpsc::Sender<Bytes>, Budget)>,
 }
 
 impl<B: Incoming> Many<B> {
@@ -176,7 +178,7 @@ impl<B: Incoming> Many<B> {
                 None => self.source.end(),
             }
             self.place_chunk(acks).await?;
-            acks.hand_over().await;
+            acks.hand_over().await?;
             if ended {
                 break;
             }
@@ -201,7 +203,7 @@ impl<B: Incoming> Many<B> {
             acks.push(&placed);
             self.note(placed);
             if acks.are_many() {
-                acks.hand_over().await;
+                acks.hand_over().await?;
                 now_ms = self.state.now_ms();
             }
             // Others have a turn on this thread, however long the chunk is.
@@ -242,8 +244,8 @@ impl Acks {
         Self { pending: Vec::new(), sender: None }
     }
 
-    fn to(sender: mpsc::Sender<Bytes>) -> Self {
-        Self { pending: Vec::new(), sender: Some(sender) }
+    fn to(sender: mpsc::Sender<Bytes>, budget: Budget) -> Self {
+        Self { pending: Vec::new(), sender: Some((sender, budget)) }
     }
 
     fn push(&mut self, placed: &Placed) {
@@ -259,14 +261,25 @@ impl Acks {
     }
 
     /// Waits until the publisher has read enough of those before.
-    async fn hand_over(&mut self) {
-        if let Some(sender) = &self.sender
+    async fn hand_over(&mut self) -> Result<(), BudgetMet> {
+        if let Some((sender, budget)) = &self.sender
             && !self.pending.is_empty()
         {
-            let chunk = Bytes::copy_from_slice(&self.pending);
-            self.pending.clear();
+            let mut charge = budget.charge();
+            charge.resize(self.pending.capacity())?;
+            let chunk = charge.hold(mem::take(&mut self.pending));
             // The receiver owns the publish: when it is gone, so is this.
             sender.send(chunk).await.ok();
+        }
+        Ok(())
+    }
+
+    /// Hands over what is left, and why there is no more.
+    async fn end_with(mut self, problem: &Problem) {
+        self.pending.extend_from_slice(&problem.json());
+        self.pending.push(b'\n');
+        if let Some((sender, _)) = self.sender {
+            sender.send(self.pending.into()).await.ok();
         }
     }
 }
@@ -285,12 +298,10 @@ pub(crate) async fn summed_up<B: Incoming>(mut many: Many<B>) -> Result<Response
 pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
     let (sender, chunks) = mpsc::channel(ACK_CHUNKS_MAX);
     let publish = async move {
-        let mut acks = Acks::to(sender);
+        let mut acks = Acks::to(sender, many.state.requests.clone());
         if let Err(problem) = many.run(&mut acks).await {
-            acks.pending.extend_from_slice(&problem.json());
-            acks.pending.push(b'\n');
+            acks.end_with(&problem).await;
         }
-        acks.hand_over().await;
     };
     let body = AckBody { publish: Some(Box::pin(publish)), chunks };
     let mut response = Response::new(Body::stream(body));
@@ -499,6 +510,24 @@ mod tests {
         let response = post(&state, Some("a"), "close", SSE, body).await.unwrap();
         assert_eq!(testing::json(response).await["accepted"], 1);
         assert_eq!(data(&state, "a"), ["1"]);
+    }
+
+    #[tokio::test]
+    async fn acks_are_charged_for_until_they_were_read() {
+        let state = testing::state_with_requests(4_000);
+        let chunk = "{\"data\":1}\n".repeat(50);
+        let body = || testing::raw(vec![chunk.clone().into_bytes(); 2]);
+        let post = async || post(&state, Some("a"), "acks=stream", NDJSON, body()).await.unwrap();
+        let mut acks = post().await.into_body();
+        let unread = acks.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert!(state.requests.held_bytes() >= unread.len());
+        let told = post().await.into_body().collect().await.unwrap().to_bytes();
+        let lines: Vec<_> = told.trim_ascii().split(|byte| *byte == b'\n').collect();
+        let problem: Value = serde_json::from_slice(lines.last().unwrap()).unwrap();
+        assert_eq!(problem["type"], "/problems/requests-full");
+        assert_eq!(problem["accepted"], lines.len() - 1, "each ack is told all the same");
+        drop((acks, unread));
+        assert_eq!(state.requests.held_bytes(), 0);
     }
 
     #[tokio::test]

@@ -113,6 +113,7 @@ mod tests {
 
     use clap::Command;
     use fanfare_core::Retention;
+    use fanfare_server::limits::FILES_RESERVED;
 
     use super::*;
 
@@ -138,7 +139,7 @@ mod tests {
         assert_eq!(config.admin_listen, address("127.0.0.1:8081"));
         assert_eq!((config.allowed_hosts.len(), config.cors_origins.len()), (0, 0));
         assert_eq!((config.insecure_open, config.insecure_open_admin), (false, false));
-        assert_eq!((config.workers, config.connections_max), (4, 19_744));
+        assert_eq!((config.workers, config.connections_max), (4, 20_000 - FILES_RESERVED));
         assert_eq!(config.listen_backlog, 4_096);
         assert_eq!((config.channels_max, config.tombstones_max), (1_000_000, 1_000_000));
         assert_eq!((config.journal_events_max, config.rings_bytes_max), (1_048_576, 2 << 30));

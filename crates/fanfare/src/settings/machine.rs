@@ -26,7 +26,7 @@ impl Machine {
         }
     }
 
-    /// Connections for which there are files: the rest is for operators, refusals and the hub itself.
+    /// Connections for which there are files: the rest is for operators, refusals and the hub.
     pub(crate) fn connections_max(&self) -> u64 {
         self.open_files_max.saturating_sub(FILES_RESERVED as u64)
     }
