@@ -45,7 +45,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             shared.state.metrics.reached(Reached::AdminConnections);
         }
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
-        let Some(stream) = listener::next(&listener).await else { continue };
+        let Some(stream) = listener::next(&listener, &shared.state).await else { continue };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             serve(&shared.state, &|| metrics::export(&shared), stream).await;

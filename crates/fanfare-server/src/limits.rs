@@ -35,7 +35,7 @@ const LINE_OVERHEAD_BYTES_MAX: usize = 8 * 1024;
 const SSE_LINE_OVERHEAD_BYTES_MAX: usize = 1_024;
 /// Bytes that all requests hold together beyond the chunks that they look at: bodies and lines
 /// that are not whole yet, and histories that were not taken yet. A connection has many streams
-/// and a hub many connections, so bounds of one of them are none of the sum. It is what 160
+/// and a hub many connections, so bounds of one of them are none of the sum. It is what 128
 /// publishers in the middle of the longest line hold, or all that one of 16 MiB of data needs.
 pub(crate) const REQUESTS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of one event's data that a hub may be set to take at the most.

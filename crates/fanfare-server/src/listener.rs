@@ -14,7 +14,8 @@ use crate::{
     config::Config,
     connection,
     limits::{ACCEPT_PAUSE_MS, REFUSED_CONNECTIONS_MAX, REFUSED_MS_MAX, USER_TIMEOUT_EXTRA_MS},
-    state::Shared,
+    metrics::Reached,
+    state::{Shared, State},
 };
 
 /// Opens the public listener. What is set here, accepted sockets inherit.
@@ -38,15 +39,18 @@ pub(crate) fn admin(config: &Config) -> io::Result<TcpListener> {
 
 /// Accepts connections until it is dropped.
 pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker) {
-    let permits = Arc::new(Semaphore::new(shared.state.config.connections_max));
+    let permits = Arc::clone(&shared.state.connections);
     let refusals = Arc::new(Semaphore::new(REFUSED_CONNECTIONS_MAX));
     loop {
-        let Some(stream) = next(&listener).await else { continue };
+        let Some(stream) = next(&listener, &shared.state).await else { continue };
         if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             tasks.spawn(connection::serve(Arc::clone(&shared), stream, Some(permit)));
             continue;
         }
         shared.state.count_full();
+        if refusals.available_permits() == 0 {
+            shared.state.metrics.reached(Reached::RefusedConnections);
+        }
         // Full: there is room to say so properly, and a bound on that too. Whichever comes first.
         tokio::select! {
             biased;
@@ -66,10 +70,13 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Ta
 }
 
 /// The next socket; none after an error that may pass, such as no file left to open.
-pub(crate) async fn next(listener: &TcpListener) -> Option<TcpStream> {
+pub(crate) async fn next(listener: &TcpListener, state: &State) -> Option<TcpStream> {
     match listener.accept().await {
         Ok((stream, _)) => Some(stream),
-        Err(_) => {
+        Err(error) => {
+            if error.raw_os_error().is_some_and(|code| FILES_USED_UP.contains(&code)) {
+                state.metrics.reached(Reached::OpenFiles);
+            }
             sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             None
         }
@@ -89,3 +96,6 @@ fn listen(socket: &Socket, config: &Config) -> io::Result<TcpListener> {
     socket.listen(i32::try_from(config.listen_backlog).unwrap_or(i32::MAX))?;
     TcpListener::from_std(socket.try_clone()?.into())
 }
+
+/// The system's errors `EMFILE` and `ENFILE` (accept(2)).
+const FILES_USED_UP: [i32; 2] = [24, 23];

@@ -147,7 +147,7 @@ impl Metrics {
     fn export(&self, state: &State, totals: &Totals) {
         let hub = &state.hub;
         self.subscribers.set(hub.subscribers() as f64);
-        self.connections.set(state.connections.load(Relaxed) as f64);
+        self.connections.set(state.connections_open() as f64);
         self.channels.set(hub.held().channels as f64);
         self.events_published.absolute(hub.published_total());
         self.events_delivered.absolute(totals.events_delivered);
@@ -256,7 +256,7 @@ mod tests {
         testing::publish(&state, "news", "x").await;
         state.count_replay(Replay::Gap);
         state.count_full();
-        state.connections.store(3, Relaxed);
+        let _permits = state.connections.try_acquire_many(3).unwrap();
         state.metrics.reached(Reached::LineBytes);
         state.metrics.export(&state, &Totals { bytes_sent: 7, ..totals });
         let text = state.metrics.render();

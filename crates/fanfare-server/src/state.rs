@@ -3,13 +3,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use fanfare_core::{Broker, Hub, Replay};
 use fanfare_fanout::Fanout;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{budget::Budget, config::Config, h2::H2, limits::REQUESTS_BYTES_MAX, metrics::Metrics};
@@ -26,8 +27,8 @@ pub(crate) struct State {
     pub(crate) metrics: Metrics,
     /// What requests may hold in memory together.
     pub(crate) requests: Budget,
-    /// Connections of the public listener that are open.
-    pub(crate) connections: AtomicUsize,
+    /// Permits for connections of the public listener.
+    pub(crate) connections: Arc<Semaphore>,
     /// Cancelled when the drain begins: new publishes and subscribes are sent away.
     pub(crate) draining: CancellationToken,
     /// Cancelled near the end of the drain: open streaming publishes end now.
@@ -59,13 +60,14 @@ pub(crate) struct Shared {
 impl State {
     /// The state of a hub that begins.
     pub(crate) fn new(config: Config, hub: Arc<Hub>, broker: Arc<dyn Broker>) -> Self {
+        let connections = Arc::new(Semaphore::new(config.connections_max));
         Self {
             hub,
             broker,
             config,
             metrics: Metrics::new(),
             requests: Budget::new(REQUESTS_BYTES_MAX),
-            connections: AtomicUsize::new(0),
+            connections,
             draining: CancellationToken::new(),
             publishes_end: CancellationToken::new(),
             publishes: TaskTracker::new(),
@@ -80,6 +82,11 @@ impl State {
     pub(crate) fn now_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Connections of the public listener that are open.
+    pub(crate) fn connections_open(&self) -> usize {
+        self.config.connections_max.saturating_sub(self.connections.available_permits())
     }
 
     /// Counts how a subscription began.
