@@ -15,8 +15,9 @@ pub(crate) fn out(lines: &str) -> io::Result<()> {
 
 /// Says something on standard error.
 pub(crate) fn say(words: &str) {
-    // There is nobody to tell that it cannot be told.
-    drop(writeln!(io::stderr().lock(), "fanfare: {words}"));
+    // In one write, so that lines of several processes stay whole. There is nobody to tell that
+    // it cannot be told.
+    drop(io::stderr().write_all(format!("fanfare: {words}\n").as_bytes()));
 }
 
 /// Says what went wrong, and why, and why that.
