@@ -23,7 +23,7 @@ use fanfare_core::{Doorbell, Hub, Marks, Subscription, WorkerIndex};
 use fanfare_fanout::{Disconnect, Totals, limits::DRAIN_STREAMING_FROM};
 use tokio::{
     sync::Notify,
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 pub(crate) use self::body::{AwayBody, H2Body};
@@ -105,15 +105,19 @@ impl H2 {
         let mut rounds = Rounds::default();
         let mut walking = false;
         let mut swept = Vec::new();
-        let mut sweeps = interval(Duration::from_millis(H2_SWEEP_INTERVAL_MS));
-        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sweep_at = Instant::now();
         loop {
             let idle = rounds.0.is_empty() && !walking;
             if idle && self.hub.doorbell(self.worker).sleep() {
                 tokio::select! {
                     () = self.notify.notified() => {}
-                    _ = sweeps.tick() => self.sweep(&mut swept),
+                    () = sleep_until(sweep_at) => {}
                 }
+            }
+            // However busy it is: a stalled stream is to be found under load above all.
+            if sweep_at <= Instant::now() {
+                self.sweep(&mut swept);
+                sweep_at = Instant::now() + Duration::from_millis(H2_SWEEP_INTERVAL_MS);
             }
             self.hub.doorbell(self.worker).take(self.worker, &mut marks);
             walking = self.mark(&marks, walking, &mut rounds);

@@ -178,6 +178,24 @@ async fn a_stalled_stream_does_not_hold_the_others_up() {
 }
 
 #[tokio::test]
+async fn a_stream_that_takes_nothing_loses_its_subscription_however_busy_the_hub_is() {
+    let hub = Hub::start(&["--write-stall-max", "1s"]);
+    let h2 = Connection::with_window(&hub, 65_535).await;
+    let stalled = h2.subscribe("/channels/a?open=0", &[]).await;
+    let mut other = h2.subscribe("/channels/a?open=0", &[]).await;
+    let big = "x".repeat(20_000);
+    soon(async {
+        while h2.publish("a", &big).await["subscribers"] == 2 {
+            assert_eq!(other.event().await.data, big);
+        }
+    })
+    .await;
+    metric_becomes(&hub, "fanfare_disconnects_total{reason=\"stalled\"}", 1.0);
+    assert_eq!(other.event().await.data, big);
+    drop(stalled);
+}
+
+#[tokio::test]
 async fn a_drain_resets_streams_after_the_reconnect_arrived() {
     let mut hub = Hub::start(&["--drain-period", "500ms"]);
     let h2 = Connection::open(&hub).await;
