@@ -90,7 +90,8 @@ describe("EventSource", { concurrency: true }, () => {
     it(`${name} is told the end, comes back after its retry, and 204 stops it`, async (t) => {
       const hub = await Hub.start(t);
       const proxy = await Proxy.start(t, hub);
-      const connects = (who) => proxy.requests.filter(({ path }) => path.includes(`who=${who}`));
+      const asks = (path) => new URL(path, proxy.url).searchParams.get("who");
+      const connects = (who) => proxy.requests.filter(({ path }) => asks(path) === String(who));
       const waiting = [];
       for (let who = 0; who < WAITING_CLIENTS; who += 1) {
         const url = `${proxy.url}/channels/job?who=${who}`;
