@@ -1,0 +1,165 @@
+//! One subscriber: what it is to read, where it stands, and what it makes of the bytes it gets.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use hdrhistogram::Histogram;
+
+use super::tally::{CLASSES_MAX, Class, Tally, add};
+use crate::{
+    chunked::Chunked,
+    endpoint::Endpoint,
+    ledger::{Ids, Position, Step},
+    payload,
+    sse::{Event, Parser},
+};
+
+/// How fast a subscriber reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reading {
+    /// As fast as it can.
+    Fast,
+    /// So many bytes a second.
+    Slow(u32),
+    /// Nothing after the head.
+    Never,
+}
+
+/// A subscriber, over all its connections.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    /// The index of its channel.
+    pub(crate) channel: u32,
+    /// Which counters and latencies it adds to.
+    pub(crate) class: usize,
+    /// How fast it reads.
+    pub(crate) reading: Reading,
+    /// Whether it comes back when the server ends its stream.
+    pub(crate) returns: bool,
+    /// What it must get next.
+    pub(crate) position: Cell<Position>,
+    /// The last id it saw.
+    pub(crate) last_id: RefCell<Vec<u8>>,
+    /// When to come back, as the server said, in milliseconds.
+    pub(crate) retry_ms: Cell<u64>,
+}
+
+/// What the subscribers of one thread share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) tally: Arc<Tally>,
+    /// The ids that were seen, by channel.
+    pub(crate) ids: RefCell<HashMap<u32, Ids>>,
+    /// Nanoseconds from a publish to its arrival here, by class.
+    pub(crate) latencies: RefCell<[Histogram<u64>; CLASSES_MAX]>,
+    /// Where sockets are read into.
+    pub(crate) buffer: RefCell<Box<[u8]>>,
+    /// Connections so far, to spread them over source addresses.
+    pub(crate) connections: Cell<u32>,
+}
+
+/// Latencies are told apart to two digits, up to ten minutes.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, 600_000_000_000, 2).unwrap_or_else(|_| unreachable!())
+}
+
+impl Shared {
+    /// The counters of a subscriber.
+    pub(crate) fn class(&self, subscriber: &Subscriber) -> &Class {
+        self.tally.class(subscriber.class)
+    }
+}
+
+/// The body of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    /// The state of the transfer coding, if there is one.
+    chunked: Option<Chunked>,
+    parser: Parser,
+}
+
+impl Body {
+    /// A body in the chunked transfer coding.
+    pub(crate) fn chunked() -> Self {
+        Self { chunked: Some(Chunked::default()), ..Self::default() }
+    }
+
+    /// Takes bytes of the body.
+    pub(crate) fn take(&mut self, mut bytes: &[u8], subscriber: &Subscriber, shared: &Shared) {
+        let now_ns = payload::now_ns();
+        let mut reading = Events { subscriber, shared, now_ns, events: 0 };
+        let good = match &mut self.chunked {
+            None => self.parser.feed(bytes, |event| reading.take(event)).is_ok(),
+            Some(chunked) => loop {
+                match chunked.next(&mut bytes) {
+                    Ok(Some(run)) => {
+                        if self.parser.feed(run, |event| reading.take(event)).is_err() {
+                            break false;
+                        }
+                    }
+                    Ok(None) => break true,
+                    Err(_) => break false,
+                }
+            },
+        };
+        let class = shared.class(subscriber);
+        if reading.events > 0 {
+            add(&class.events, reading.events);
+            class.newest_ns.fetch_max(now_ns, Relaxed);
+        }
+        if !good {
+            add(&class.wrong, 1);
+        }
+    }
+}
+
+/// The events of one read.
+struct Events<'a> {
+    subscriber: &'a Subscriber,
+    shared: &'a Shared,
+    now_ns: u64,
+    events: u64,
+}
+
+impl Events<'_> {
+    fn take(&mut self, event: Event<'_>) {
+        let Self { subscriber, shared, .. } = *self;
+        if !event.id.is_empty() {
+            let mut last_id = subscriber.last_id.borrow_mut();
+            last_id.clear();
+            last_id.extend_from_slice(event.id);
+        }
+        if let Some(retry_ms) = event.retry_ms {
+            subscriber.retry_ms.set(retry_ms);
+        }
+        let class = shared.class(subscriber);
+        let mut position = subscriber.position.get();
+        if event.kind.starts_with(b"fanfare.") {
+            if event.kind == b"fanfare.gap" {
+                add(&class.gaps, 1);
+                position.gap();
+                subscriber.position.set(position);
+            }
+            return;
+        }
+        let Some((stamp_ns, number)) = payload::read(event.data) else {
+            return add(&class.wrong, 1);
+        };
+        match position.advance(number) {
+            Step::Next => {}
+            Step::Again => add(&class.doubled, 1),
+            Step::Lost(events) => add(&class.lost, events),
+        }
+        subscriber.position.set(position);
+        self.events += 1;
+        if !shared.ids.borrow_mut().entry(subscriber.channel).or_default().agree(number, event.id) {
+            add(&class.wrong, 1);
+        }
+        let latency_ns = self.now_ns.saturating_sub(stamp_ns);
+        shared.latencies.borrow_mut()[subscriber.class].saturating_record(latency_ns);
+    }
+}

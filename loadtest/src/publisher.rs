@@ -1,0 +1,235 @@
+//! Publishers: one event a request over a connection that is kept, or lines of NDJSON that are
+//! streamed in one request.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{
+    endpoint::{Endpoint, Kind},
+    fleet::{Newest, histogram},
+    ledger::Ids,
+    payload,
+};
+
+/// Publishes one event a request.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    endpoint: Endpoint,
+    stream: TcpStream,
+    answer: Vec<u8>,
+    data: Vec<u8>,
+    log: Log,
+}
+
+/// What was published.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    /// The number of the newest event of each channel.
+    pub(crate) newest: Newest,
+    /// The ids that were answered, by channel.
+    pub(crate) ids: HashMap<u32, Ids>,
+    /// Nanoseconds from the first byte of a request to the last of its answer.
+    pub(crate) latencies: Histogram<u64>,
+    /// Publishes that were answered with another status than 2xx.
+    pub(crate) refused: u64,
+    /// The most lately refused status.
+    pub(crate) refusal: u16,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let (newest, ids) = (HashMap::new(), HashMap::new());
+        Self { newest, ids, latencies: histogram(), refused: 0, refusal: 0 }
+    }
+}
+
+impl Log {
+    /// How many events were published.
+    pub(crate) fn events(&self) -> u64 {
+        self.newest.values().sum()
+    }
+
+    /// Adds what another publisher published to other channels.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.newest.extend(other.newest);
+        self.ids.extend(other.ids);
+        // Both have the bounds of `histogram`.
+        let _same_bounds = self.latencies.add(other.latencies);
+        self.refused += other.refused;
+        self.refusal = self.refusal.max(other.refusal);
+    }
+}
+
+impl Publisher {
+    /// Connects.
+    pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
+        let stream = TcpStream::connect(endpoint.address).await?;
+        stream.set_nodelay(true)?;
+        let (answer, data, log) = (Vec::new(), Vec::new(), Log::default());
+        Ok(Self { endpoint: endpoint.clone(), stream, answer, data, log })
+    }
+
+    /// Publishes the next event of a channel with data of `size` bytes, and waits for the answer.
+    pub(crate) async fn publish(&mut self, channel: u32, size: usize) -> io::Result<()> {
+        let number = self.log.newest.get(&channel).copied().unwrap_or(0) + 1;
+        self.data.clear();
+        payload::write(&mut self.data, number, size);
+        let began_ns = payload::now_ns();
+        self.stream.write_all(&self.endpoint.publish(channel, &self.data)).await?;
+        let (status, body) = self.answer().await?;
+        self.log.latencies.saturating_record(payload::now_ns() - began_ns);
+        if !(200..300).contains(&status) {
+            self.log.refused += 1;
+            self.log.refusal = status;
+            return Ok(());
+        }
+        self.log.newest.insert(channel, number);
+        if let Some(id) = answered_id(self.endpoint.kind, &self.answer[body..]) {
+            self.log.ids.entry(channel).or_default().agree(number, id);
+        }
+        Ok(())
+    }
+
+    /// What it published.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Ends it; returns what it published.
+    pub(crate) fn into_log(self) -> Log {
+        self.log
+    }
+
+    /// Reads an answer; returns its status and where its body begins.
+    async fn answer(&mut self) -> io::Result<(u16, usize)> {
+        self.answer.clear();
+        loop {
+            if let Some((status, body, length)) = parse_answer(&self.answer)?
+                && self.answer.len() >= body + length
+            {
+                return Ok((status, body));
+            }
+            if self.stream.read_buf(&mut self.answer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+/// The status of an answer, where its body begins, and how long that is.
+fn parse_answer(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut fields);
+    let httparse::Status::Complete(body) = response.parse(bytes).map_err(io::Error::other)? else {
+        return Ok(None);
+    };
+    let length = response
+        .headers
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|field| std::str::from_utf8(field.value).ok()?.parse().ok())
+        .ok_or_else(|| io::Error::other("an answer without Content-Length"))?;
+    Ok(Some((response.code.unwrap_or(0), body, length)))
+}
+
+/// The id in the answer to a publish; none if this kind of server does not answer one.
+fn answered_id(kind: Kind, body: &[u8]) -> Option<&[u8]> {
+    match kind {
+        Kind::Nchan => None,
+        Kind::Mercure => Some(body),
+        _ => {
+            let begin = memchr::memmem::find(body, b"\"id\":\"")? + 6;
+            let end = memchr::memchr(b'"', &body[begin..])?;
+            Some(&body[begin..begin + end])
+        }
+    }
+}
+
+/// Publishes lines of NDJSON in one request.
+#[derive(Debug)]
+pub(crate) struct LinePublisher {
+    publisher: Publisher,
+    lines: Vec<u8>,
+    chunk: Vec<u8>,
+}
+
+impl LinePublisher {
+    /// Connects and begins the request.
+    pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
+        let mut publisher = Publisher::connect(endpoint).await?;
+        publisher.stream.write_all(&endpoint.publish_lines()).await?;
+        Ok(Self { publisher, lines: Vec::new(), chunk: Vec::new() })
+    }
+
+    /// Adds the next event of a channel with data of `size` bytes to what [`Self::flush`] sends.
+    pub(crate) fn add(&mut self, channel: u32, size: usize) {
+        let newest = self.publisher.log.newest.entry(channel).or_default();
+        *newest += 1;
+        let lines = &mut self.lines;
+        let endpoint = &self.publisher.endpoint;
+        // Writing to memory does not fail.
+        let _infallible = write!(lines, "{{\"channel\":\"{}/{channel}\",\"data\":\"", endpoint.prefix);
+        payload::write(lines, *newest, size);
+        lines.extend_from_slice(b"\"}\n");
+    }
+
+    /// Bytes that wait for [`Self::flush`].
+    pub(crate) fn waiting(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Sends the lines that wait, as one chunk. It waits while the server does not read.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        self.chunk.clear();
+        write!(self.chunk, "{:x}\r\n", self.lines.len())?;
+        self.chunk.append(&mut self.lines);
+        self.chunk.extend_from_slice(b"\r\n");
+        self.publisher.stream.write_all(&self.chunk).await
+    }
+
+    /// Ends the request; returns what was published once the server has answered that it took all.
+    pub(crate) async fn finish(mut self) -> io::Result<Log> {
+        self.flush().await?;
+        self.publisher.stream.write_all(b"0\r\n\r\n").await?;
+        let (status, body) = self.publisher.answer().await?;
+        let answer = String::from_utf8_lossy(&self.publisher.answer[body..]).into_owned();
+        let accepted = format!("\"accepted\":{}", self.publisher.log.events());
+        if status != 200 || !answer.contains(&accepted) {
+            return Err(io::Error::other(format!("not {accepted}, but {status} {answer}")));
+        }
+        Ok(self.publisher.into_log())
+    }
+}
+
+/// Waits for moments that are `1 / rate` apart, whatever happens between them.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    interval: Duration,
+    next: tokio::time::Instant,
+}
+
+impl Pace {
+    /// The first moment is now.
+    pub(crate) fn new(per_second: f64) -> Self {
+        let interval = Duration::from_secs_f64(1.0 / per_second);
+        Self { interval, next: tokio::time::Instant::now() }
+    }
+
+    /// Waits for the next moment; not at all if that is past.
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep_until(self.next).await;
+        self.next += self.interval;
+    }
+}

@@ -1,0 +1,185 @@
+//! The server under load: started here, or one that runs already.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cpus::Cpus,
+    endpoint::{Endpoint, Kind},
+    process::{self, Usage},
+};
+
+/// Which server to load and how to come by it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ServerArgs {
+    /// The server to load; it is started here unless --url names one that runs
+    #[arg(long, value_enum, default_value = "fanfare", global = true)]
+    pub(crate) target: Kind,
+    /// Where the server runs already, as IP:PORT
+    #[arg(long, value_name = "IP:PORT", global = true)]
+    pub(crate) url: Option<SocketAddr>,
+    /// The process whose CPU and memory are counted, with --url
+    #[arg(long, requires = "url", global = true)]
+    pub(crate) pid: Option<u32>,
+    /// A bearer token for servers that ask for one
+    #[arg(long, global = true)]
+    pub(crate) token: Option<String>,
+    /// The hub's binary; the one beside this program unless given
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(crate) hub: Option<PathBuf>,
+    /// An argument for the server that is started, such as --server-arg=--ring-events=4096
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true, global = true)]
+    pub(crate) server_arg: Vec<String>,
+    /// The cores for the server, such as 0 or 0,2-3; half of them unless given
+    #[arg(long, value_name = "LIST", global = true)]
+    pub(crate) server_cpus: Option<Cpus>,
+    /// The cores for this program; the other half unless given
+    #[arg(long, value_name = "LIST", global = true)]
+    pub(crate) client_cpus: Option<Cpus>,
+}
+
+/// How long a server may take to listen.
+const START_PATIENCE: Duration = Duration::from_secs(15);
+/// Connections that the baselines let the kernel queue, like the hub.
+const BACKLOG: i32 = 4_096;
+
+/// A server and what it uses.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) endpoint: Endpoint,
+    pid: Option<u32>,
+    child: Option<Child>,
+    directory: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    /// The cores of the server and of the generator.
+    pub(crate) fn cpus(&self) -> io::Result<(Cpus, Cpus)> {
+        let (server, client) = Cpus::halves()?;
+        let server = self.server_cpus.clone().unwrap_or(server);
+        Ok((server, self.client_cpus.clone().unwrap_or(client)))
+    }
+}
+
+impl Server {
+    /// Starts the server, or takes the one that runs; returns once it accepts connections.
+    /// `prefix` is what the names of channels begin with.
+    pub(crate) fn start(args: &ServerArgs, prefix: &str) -> io::Result<Self> {
+        let address = args.url.map_or_else(free_address, Ok)?;
+        let (kind, token, prefix) = (args.target, args.token.clone(), prefix.to_owned());
+        let endpoint = Endpoint { kind, address, token, prefix };
+        let mut server = Self { endpoint, pid: args.pid, child: None, directory: None };
+        if args.url.is_none() {
+            let (server_cpus, client_cpus) = args.cpus()?;
+            let directory = std::env::temp_dir()
+                .join(format!("fanfare-loadtest-{}-{}", std::process::id(), address.port()));
+            fs::create_dir_all(&directory)?;
+            server.directory = Some(directory.clone());
+            let mut command = command(args, address, &directory)?;
+            let errors = fs::File::create(directory.join("stderr"))?;
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+            server_cpus.enter()?;
+            let child = command.spawn();
+            client_cpus.enter()?;
+            let child = child.map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", command.get_program().display()))
+            })?;
+            server.pid = Some(child.id());
+            server.child = Some(child);
+        }
+        server.await_listener()?;
+        Ok(server)
+    }
+
+    /// What its processes use now; nothing is known of a server without `--pid`.
+    pub(crate) fn usage(&self) -> io::Result<Option<Usage>> {
+        self.pid.map(process::usage).transpose()
+    }
+
+    fn await_listener(&mut self) -> io::Result<()> {
+        let began = Instant::now();
+        while let Err(error) = TcpStream::connect(self.endpoint.address) {
+            let exited = match &mut self.child {
+                Some(child) => child.try_wait()?,
+                None => None,
+            };
+            if exited.is_some() || began.elapsed() > START_PATIENCE {
+                let said = self.directory.as_ref().map(|directory| directory.join("stderr"));
+                let said = said.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+                let (kind, address) = (self.endpoint.kind, self.endpoint.address);
+                return Err(io::Error::other(format!("{kind} on {address}: {error}\n{said}")));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing can be done about a child that is gone already, or files that stay.
+        if let Some(child) = &mut self.child {
+            let _gone = child.kill();
+            let _gone = child.wait();
+        }
+        if let Some(directory) = &self.directory {
+            let _stays = fs::remove_dir_all(directory);
+        }
+    }
+}
+
+/// An address of loopback that nobody listens on.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
+
+/// The command that starts a server.
+fn command(args: &ServerArgs, address: SocketAddr, directory: &Path) -> io::Result<Command> {
+    let this = std::env::current_exe()?;
+    let mut command = match args.target {
+        Kind::Fanfare => {
+            let beside = this.with_file_name("fanfare");
+            let mut command = Command::new(args.hub.clone().unwrap_or(beside));
+            let admin = free_address()?;
+            command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
+            command
+        }
+        Kind::Nchan => {
+            let path = directory.join("nginx.conf");
+            let workers = args.cpus()?.0.len().to_string();
+            let conf = include_str!("../nchan.conf")
+                .replace("ADDRESS", &address.to_string())
+                .replace("WORKERS", &workers);
+            fs::File::create(&path)?.write_all(conf.as_bytes())?;
+            let mut command = Command::new("nginx");
+            command.arg("-p").arg(directory).arg("-c").arg(path);
+            command
+        }
+        Kind::Mercure => {
+            return Err(io::Error::other("mercure is not started here: give --url and --token"));
+        }
+        baseline => {
+            let mut command = Command::new(this);
+            command.args([&baseline.to_string(), "--listen", &address.to_string()]);
+            command
+        }
+    };
+    command.args(&args.server_arg);
+    Ok(command)
+}
+
+/// A listener for the baselines.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
