@@ -1,6 +1,6 @@
 //! How each kind of server wants to be spoken to: its URLs and its forms of publish and subscribe.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, ops::Range};
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -49,9 +49,13 @@ impl Endpoint {
         format!("{}/{index}", self.prefix)
     }
 
-    /// The path and query that subscribe to a channel.
-    pub(crate) fn subscribe_path(&self, channel: u32) -> String {
-        let channel = self.channel(channel);
+    /// The path and query that subscribe to a channel, or to several of the hub.
+    pub(crate) fn subscribe_path(&self, channels: Range<u32>) -> String {
+        if channels.len() > 1 {
+            let query = channels.map(|index| format!("channel={}", self.channel(index)));
+            return format!("/events?{}", query.collect::<Vec<_>>().join("&"));
+        }
+        let channel = self.channel(channels.start);
         match self.kind {
             Kind::Nchan => format!("/sub/{channel}"),
             Kind::Mercure => format!("/.well-known/mercure?topic={channel}"),
@@ -59,9 +63,9 @@ impl Endpoint {
         }
     }
 
-    /// The HTTP/1.1 request that subscribes to a channel, after `last_id` unless that is empty.
-    pub(crate) fn subscribe(&self, channel: u32, last_id: &[u8]) -> Vec<u8> {
-        let mut request = self.head("GET", &self.subscribe_path(channel));
+    /// The HTTP/1.1 request that subscribes to channels, after `last_id` unless that is empty.
+    pub(crate) fn subscribe(&self, channels: Range<u32>, last_id: &[u8]) -> Vec<u8> {
+        let mut request = self.head("GET", &self.subscribe_path(channels));
         request.extend_from_slice(b"Accept: text/event-stream\r\n");
         if !last_id.is_empty() {
             request.extend_from_slice(b"Last-Event-ID: ");

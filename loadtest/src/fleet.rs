@@ -51,6 +51,8 @@ impl Transport {
 pub(crate) struct Group {
     /// The channel of each, by index.
     pub(crate) channels: Vec<u32>,
+    /// How many channels each subscribes to: its own and those after it (the hub's only).
+    pub(crate) channels_each: u32,
     /// Which counters and latencies they add to, below [`CLASSES_MAX`].
     pub(crate) class: usize,
     pub(crate) transport: Transport,
@@ -66,6 +68,7 @@ impl Group {
     pub(crate) fn new(channels: Vec<u32>) -> Self {
         Self {
             channels,
+            channels_each: 1,
             class: 0,
             transport: Transport::Http1,
             reading: Reading::Fast,

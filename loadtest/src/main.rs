@@ -2,12 +2,14 @@
 //! cost. It shares no code with the hub, so that it cannot share the hub's mistakes.
 
 mod bare;
+mod bars;
 mod chunked;
 mod cpus;
 mod endpoint;
 mod fleet;
 mod ledger;
 mod outcome;
+mod pairs;
 mod payload;
 mod process;
 mod publisher;
@@ -15,12 +17,13 @@ mod run;
 mod scenario;
 mod server;
 mod sse;
+mod sweep;
 
 use std::{io, net::SocketAddr, process::ExitCode};
 
 use clap::Parser;
 
-use crate::{run::Common, scenario::Scenario};
+use crate::{bare::Baseline, run::Common, scenario::Scenario};
 
 /// Loads a hub for Server-Sent Events and checks every event
 #[derive(Debug, Parser)]
@@ -68,8 +71,13 @@ fn run(cli: Cli) -> io::Result<ExitCode> {
             println!("{}", serde_json::to_string_pretty(&outcome)?);
             Ok(if outcome.complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
         }
-        Command::BareLoop(at) => bare::bare_loop(server::listen(at.listen)?),
-        Command::BareRelay(at) => bare::bare_relay(server::listen(at.listen)?),
-        Command::BareAccept(at) => bare::bare_accept(server::listen(at.listen)?),
+        Command::BareLoop(at) => serve(Baseline::Loop, &at),
+        Command::BareRelay(at) => serve(Baseline::Relay, &at),
+        Command::BareAccept(at) => serve(Baseline::Accept, &at),
     }
+}
+
+fn serve(baseline: Baseline, at: &Listen) -> io::Result<ExitCode> {
+    baseline.run(server::listen(at.listen)?)?;
+    Ok(ExitCode::SUCCESS)
 }

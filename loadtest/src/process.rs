@@ -37,6 +37,21 @@ pub(crate) fn cpu_ns(pid: u32) -> io::Result<u64> {
     Ok(sum)
 }
 
+/// Nanoseconds in which the machine's cores were not idle, in steps of clock ticks.
+pub(crate) fn machine_busy_ns() -> io::Result<u64> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let ticks: Vec<u64> = stat
+        .lines()
+        .next()
+        .into_iter()
+        .flat_map(|line| line.split_whitespace().skip(1).take(8))
+        .filter_map(|ticks| ticks.parse().ok())
+        .collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let busy: u64 = ticks.iter().sum::<u64>() - ticks.iter().skip(3).take(2).sum::<u64>();
+    Ok(busy * (1_000_000_000 / rustix::param::clock_ticks_per_second()))
+}
+
 /// What a server uses now.
 pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
     let mut sum = Usage::default();
@@ -69,6 +84,12 @@ fn kilobytes(text: &str, name: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// How many cores the machine has.
+pub(crate) fn cores() -> usize {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    cpus.lines().filter(|line| line.starts_with("processor")).count().max(1)
+}
+
 /// What the machine is, for reports, as name and value.
 pub(crate) fn machine() -> Vec<(String, String)> {
     let read = |path: &str| fs::read_to_string(PathBuf::from(path)).unwrap_or_default();
@@ -77,7 +98,7 @@ pub(crate) fn machine() -> Vec<(String, String)> {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map_or("unknown", |(_, model)| model);
-    let cores = cpus.lines().filter(|line| line.starts_with("processor")).count();
+    let cores = cores();
     let memory = kilobytes(&read("/proc/meminfo"), "MemTotal:") >> 20;
     vec![
         ("processor".to_owned(), format!("{model}, {cores} cores")),

@@ -99,6 +99,11 @@ impl Publisher {
         Ok(())
     }
 
+    /// Forgets how long the publishes so far took.
+    pub(crate) fn forget_latencies(&mut self) {
+        self.log.latencies.reset();
+    }
+
     /// What it published.
     pub(crate) fn log(&self) -> &Log {
         &self.log

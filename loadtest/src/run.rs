@@ -39,6 +39,9 @@ pub(crate) struct Common {
 /// Past this share of its cores the generator is what is measured, not the server.
 const SATURATED_SHARE: f64 = 0.95;
 
+/// Past this share of the machine what else runs on it may be what is measured.
+const OTHERS_SHARE: f64 = 0.25;
+
 /// A run of a scenario.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -56,6 +59,7 @@ pub(crate) struct Meter {
     server: Option<Usage>,
     counts: Counts,
     generator_ns: u64,
+    machine_ns: u64,
 }
 
 /// What was used and done in a stretch.
@@ -71,6 +75,9 @@ pub(crate) struct Spent {
     pub(crate) bytes: u64,
     /// The part of its cores that the generator used.
     pub(crate) generator_share: f64,
+    /// The part of the machine's cores that neither the server nor the generator used; none if
+    /// the server's part is not known.
+    pub(crate) others_share: Option<f64>,
 }
 
 impl Run {
@@ -88,6 +95,12 @@ impl Run {
         progress.set_prefix(format!("{scenario} {target}"));
         let outcome = Outcome { scenario: scenario.to_owned(), target, ..Outcome::default() };
         Ok(Self { server, fleet, outcome, progress, cpus: cpus.len() })
+    }
+
+    /// Another fleet on the same cores.
+    pub(crate) fn another_fleet(&self, common: &Common) -> io::Result<Fleet> {
+        let (_, cpus) = common.server.cpus()?;
+        Fleet::start(&self.server.endpoint, 1, &cpus)
     }
 
     /// Notes what was asked for.
@@ -111,7 +124,8 @@ impl Run {
     pub(crate) fn meter(&self) -> io::Result<Meter> {
         let (server, counts) = (self.server.usage()?, self.fleet.tally().all());
         let generator_ns = process::cpu_ns(std::process::id())?;
-        Ok(Meter { began: Instant::now(), server, counts, generator_ns })
+        let machine_ns = process::machine_busy_ns()?;
+        Ok(Meter { began: Instant::now(), server, counts, generator_ns, machine_ns })
     }
 
     /// What was used and done since `meter`.
@@ -123,8 +137,15 @@ impl Run {
             (Some(after), Some(before)) => Some(after.cpu_ns.saturating_sub(before.cpu_ns)),
             _ => None,
         };
+        let machine_ns = process::machine_busy_ns()? - meter.machine_ns;
+        let cores = process::cores();
+        let others_share = server_cpu_ns.map(|server_ns| {
+            let others_ns = machine_ns.saturating_sub(server_ns + generator_ns);
+            others_ns as f64 / wall.as_nanos() as f64 / cores as f64
+        });
         Ok(Spent {
             wall,
+            others_share,
             server_cpu_ns,
             events: counts.events - meter.counts.events,
             bytes: counts.bytes - meter.counts.bytes,
@@ -146,6 +167,13 @@ impl Run {
             self.figure("server, of one core", share, Unit::Share);
         }
         self.figure("generator, of its cores", spent.generator_share, Unit::Share);
+        if let Some(share) = spent.others_share {
+            self.figure("all else, of all cores", share, Unit::Share);
+            if share > OTHERS_SHARE {
+                let share = share * 100.0;
+                self.complain(format!("other processes used {share:.0} % of the machine"));
+            }
+        }
         if spent.generator_share > SATURATED_SHARE {
             self.complain(format!(
                 "the generator used {:.0} % of its cores: this is its result, not the server's",

@@ -1,6 +1,12 @@
 //! The scenarios: each loads one server in one way and says what it found.
 
-mod fanout;
+pub(crate) mod burst;
+pub(crate) mod fanout;
+pub(crate) mod idle;
+pub(crate) mod mixed;
+pub(crate) mod narrow;
+pub(crate) mod publish;
+pub(crate) mod storm;
 
 use std::io;
 
@@ -9,7 +15,13 @@ use crate::{outcome::Outcome, run::Common};
 /// A way to load a server.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum Scenario {
+    Burst(burst::Burst),
     Fanout(fanout::Fanout),
+    Idle(idle::Idle),
+    Mixed(mixed::Mixed),
+    Narrow(narrow::Narrow),
+    Publish(publish::Publish),
+    Storm(storm::Storm),
 }
 
 impl Scenario {
@@ -18,7 +30,13 @@ impl Scenario {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             match self {
+                Self::Burst(scenario) => scenario.run(common).await,
                 Self::Fanout(scenario) => scenario.run(common).await,
+                Self::Idle(scenario) => scenario.run(common).await,
+                Self::Mixed(scenario) => scenario.run(common).await,
+                Self::Narrow(scenario) => scenario.run(common).await,
+                Self::Publish(scenario) => scenario.run(common).await,
+                Self::Storm(scenario) => scenario.run(common).await,
             }
         })
     }

@@ -102,7 +102,7 @@ async fn open(
 ) -> io::Result<(TcpStream, Body)> {
     let _permit = connecting.acquire().await.map_err(io::Error::other)?;
     let mut stream = connect(shared, subscriber.reading).await?;
-    let request = shared.endpoint.subscribe(subscriber.channel, &subscriber.last_id.borrow());
+    let request = subscriber.request(&shared.endpoint);
     stream.write_all(&request).await?;
     let mut head = Vec::new();
     loop {

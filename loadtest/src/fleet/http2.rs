@@ -86,7 +86,7 @@ async fn request(
     shared: &Shared,
 ) -> io::Result<h2::RecvStream> {
     let endpoint = &shared.endpoint;
-    let path = endpoint.subscribe_path(subscriber.channel);
+    let path = endpoint.subscribe_path(subscriber.channels());
     let mut request = http::Request::get(format!("http://{}{path}", endpoint.address))
         .header("accept", "text/event-stream");
     if !subscriber.last_id.borrow().is_empty() {

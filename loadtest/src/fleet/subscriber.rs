@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    ops::Range,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
@@ -33,6 +34,8 @@ pub(crate) enum Reading {
 pub(crate) struct Subscriber {
     /// The index of its channel.
     pub(crate) channel: u32,
+    /// How many channels from there on it subscribes to.
+    pub(crate) channels: u32,
     /// Which counters and latencies it adds to.
     pub(crate) class: usize,
     /// How fast it reads.
@@ -45,6 +48,18 @@ pub(crate) struct Subscriber {
     pub(crate) last_id: RefCell<Vec<u8>>,
     /// When to come back, as the server said, in milliseconds.
     pub(crate) retry_ms: Cell<u64>,
+}
+
+impl Subscriber {
+    /// The indices of its channels.
+    pub(crate) fn channels(&self) -> Range<u32> {
+        self.channel..self.channel + self.channels
+    }
+
+    /// The HTTP/1.1 request that subscribes it after the last event that it saw.
+    pub(crate) fn request(&self, endpoint: &Endpoint) -> Vec<u8> {
+        endpoint.subscribe(self.channels(), &self.last_id.borrow())
+    }
 }
 
 /// What the subscribers of one thread share.

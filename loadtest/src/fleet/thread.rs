@@ -129,6 +129,7 @@ impl Members {
         let subscriber = |channel: &u32| {
             Rc::new(Subscriber {
                 channel: *channel,
+                channels: group.channels_each,
                 class: group.class,
                 reading: group.reading,
                 returns: group.returns,

@@ -3,9 +3,9 @@
 use std::io;
 
 use crate::{
-    fleet::{Group, Transport},
+    fleet::{Group, GroupId, Transport},
     outcome::{Outcome, Unit},
-    process,
+    payload, process,
     publisher::{Pace, Publisher},
     run::{Common, Run},
 };
@@ -35,7 +35,41 @@ const WARM_UP: u64 = 4;
 
 impl Fanout {
     pub(crate) async fn run(&self, common: &Common) -> io::Result<Outcome> {
-        let mut run = Run::start(common, "fanout")?;
+        self.run_as("fanout", common).await
+    }
+
+    /// Runs it under the name of the scenario that it is a part of.
+    pub(crate) async fn run_as(&self, name: &str, common: &Common) -> io::Result<Outcome> {
+        let mut run = Run::start(common, name)?;
+        let group = self.connect(&mut run).await?;
+        let mut publisher = Publisher::connect(&run.server.endpoint).await?;
+        self.publish(&run, &mut publisher, WARM_UP).await?;
+        run.fleet.caught_up(group, publisher.log().newest.clone()).await?;
+        let _warm_up = run.fleet.latencies().await?;
+        publisher.forget_latencies();
+        let (meter, began_ns) = (run.meter()?, payload::now_ns());
+        self.publish(&run, &mut publisher, self.events).await?;
+        let published_ns = payload::now_ns() - began_ns;
+        let behind = run.fleet.caught_up(group, publisher.log().newest.clone()).await?;
+        let spent = run.spent(&meter)?;
+        if behind > 0 {
+            run.complain(format!("{behind} subscribers did not get everything"));
+        }
+        run.cost("CPU per delivery", &spent, spent.events);
+        let bytes = spent.bytes as f64 / spent.events.max(1) as f64;
+        run.figure("bytes per delivery", bytes, Unit::Bytes);
+        run.figure("published after", published_ns as f64 / 1e9, Unit::Seconds);
+        let delivered_ns = run.fleet.tally().all().newest_ns.saturating_sub(began_ns);
+        run.figure("all delivered after", delivered_ns as f64 / 1e9, Unit::Seconds);
+        let latencies = run.fleet.latencies().await?;
+        run.latency("delivery", &latencies[0]);
+        run.latency("publish", &publisher.log().latencies);
+        run.verify(publisher.log(), false).await?;
+        Ok(run.finish())
+    }
+
+    /// Connects the subscribers, and says what memory they take.
+    async fn connect(&self, run: &mut Run) -> io::Result<GroupId> {
         run.parameter("subscribers", self.subscribers);
         run.parameter("rate", self.rate);
         run.parameter("size", self.size);
@@ -55,25 +89,7 @@ impl Fanout {
             let kernel = process::kernel_bytes()? as f64 - before.1 as f64;
             run.figure("kernel memory per subscriber, both ends", kernel / count, Unit::Bytes);
         }
-        let mut publisher = Publisher::connect(&run.server.endpoint).await?;
-        self.publish(&run, &mut publisher, WARM_UP).await?;
-        run.fleet.caught_up(group, publisher.log().newest.clone()).await?;
-        let _warm_up = run.fleet.latencies().await?;
-        let meter = run.meter()?;
-        self.publish(&run, &mut publisher, self.events).await?;
-        let behind = run.fleet.caught_up(group, publisher.log().newest.clone()).await?;
-        let spent = run.spent(&meter)?;
-        if behind > 0 {
-            run.complain(format!("{behind} subscribers did not get everything"));
-        }
-        run.cost("CPU per delivery", &spent, spent.events);
-        let bytes = spent.bytes as f64 / spent.events.max(1) as f64;
-        run.figure("bytes per delivery", bytes, Unit::Bytes);
-        let latencies = run.fleet.latencies().await?;
-        run.latency("delivery", &latencies[0]);
-        run.latency("publish", &publisher.log().latencies);
-        run.verify(publisher.log(), false).await?;
-        Ok(run.finish())
+        Ok(group)
     }
 
     async fn publish(&self, run: &Run, publisher: &mut Publisher, events: u64) -> io::Result<()> {

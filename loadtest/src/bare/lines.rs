@@ -1,0 +1,123 @@
+//! A streaming publish: a chunked body of lines `{"channel":"narrow/17","data":"..."}`, exactly
+//! like this and without escapes, each of them an event for `/channels/narrow/17`.
+
+use std::mem;
+
+use memchr::memchr;
+
+use crate::bare::{chunked::Chunked, request::REQUEST_BYTES_MAX, server::Server};
+
+/// How far a streaming publish has come.
+#[derive(Default)]
+pub(super) struct Lines {
+    /// Where in its framing.
+    body: Chunked,
+    /// A line whose end has not come yet.
+    begun: Vec<u8>,
+    /// The number of its first event.
+    first: u64,
+    /// The number of its last event so far.
+    last: u64,
+    /// How many there were.
+    accepted: u64,
+}
+
+impl Lines {
+    /// Whether the body has ended.
+    pub(super) fn is_done(&self) -> bool {
+        self.body == Chunked::Done
+    }
+
+    /// What the publisher is told at the end.
+    pub(super) fn answer(&self) -> String {
+        let Self { first, last, accepted, .. } = self;
+        match accepted {
+            0 => r#"{"first_id":null,"last_id":null,"accepted":0}"#.to_owned(),
+            _ => format!(
+                r#"{{"first_id":"bare-{first}","last_id":"bare-{last}","accepted":{accepted}}}"#
+            ),
+        }
+    }
+}
+
+impl Server {
+    /// Takes a streaming publish off the front of the bytes and sends on each of its lines.
+    pub(super) fn relay(
+        &mut self,
+        lines: &mut Lines,
+        bytes: &mut &[u8],
+    ) -> Result<(), &'static str> {
+        while let Some(mut data) = lines.body.next(bytes)? {
+            while let Some(end) = memchr(b'\n', data) {
+                if lines.begun.is_empty() {
+                    self.line(lines, &data[..end])?;
+                } else {
+                    lines.begun.extend_from_slice(&data[..end]);
+                    self.begun_line(lines)?;
+                }
+                data = &data[end + 1..];
+            }
+            lines.begun.extend_from_slice(data);
+            if REQUEST_BYTES_MAX < lines.begun.len() {
+                return Err("a line is too long");
+            }
+        }
+        match lines.is_done() && !lines.begun.is_empty() {
+            true => self.begun_line(lines),
+            false => Ok(()),
+        }
+    }
+
+    /// The line that came in pieces.
+    fn begun_line(&mut self, lines: &mut Lines) -> Result<(), &'static str> {
+        let mut line = mem::take(&mut lines.begun);
+        self.line(lines, &line)?;
+        line.clear();
+        lines.begun = line;
+        Ok(())
+    }
+
+    fn line(&mut self, lines: &mut Lines, line: &[u8]) -> Result<(), &'static str> {
+        let (number, data) = parse(line).ok_or("a line is not an event for narrow/NUMBER")?;
+        let channel = self.numbered_channel(number);
+        lines.last = self.publish(channel, data);
+        if lines.accepted == 0 {
+            lines.first = lines.last;
+        }
+        lines.accepted += 1;
+        Ok(())
+    }
+}
+
+/// The number of a line's channel, and its data.
+fn parse(line: &[u8]) -> Option<(usize, &[u8])> {
+    let name = line.strip_prefix(br#"{"channel":"narrow/"#)?;
+    let (digits, rest) = name.split_at(memchr(b'"', name)?);
+    let data = rest.strip_prefix(br#"","data":""#)?.strip_suffix(br#""}"#)?;
+    let number = str::from_utf8(digits).ok()?.parse().ok()?;
+    (number < NUMBERS_MAX).then_some((number, data))
+}
+
+/// Channels that lines can name.
+const NUMBERS_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_exactly_alike() {
+        let line = br#"{"channel":"narrow/17","data":"a, "b"}"#;
+        assert_eq!(parse(line), Some((17, &br#"a, "b"#[..])));
+        for line in [
+            "",
+            r#"{"channel":"wide/17","data":"a"}"#,
+            r#"{"channel":"narrow/x","data":"a"}"#,
+            r#"{"channel":"narrow/1048576","data":"a"}"#,
+            r#"{"channel":"narrow/17", "data":"a"}"#,
+            r#"{"channel":"narrow/17","data":"a"}x"#,
+        ] {
+            assert_eq!(parse(line.as_bytes()), None, "{line}");
+        }
+    }
+}
