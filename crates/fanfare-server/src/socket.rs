@@ -35,6 +35,10 @@ pub(crate) struct Socket {
     stream: TcpStream,
     /// Given to the next reads first.
     ahead: Bytes,
+    /// Whether a write first lets other tasks run, so that what they have goes out with it.
+    gathers: bool,
+    /// Whether they have run since the last write.
+    gathered: bool,
     activity: Arc<Activity>,
 }
 
@@ -58,7 +62,10 @@ impl Socket {
         };
         let activity = Activity::new(protocol == Protocol::Http1);
         activity.on_read();
-        Ok((protocol, Self { stream, ahead: ahead.freeze(), activity }))
+        // The streams of an HTTP/2 connection are tasks that were woken for the same event: without
+        // a pause the connection would write after each of them.
+        let (gathers, gathered) = (protocol == Protocol::Http2, false);
+        Ok((protocol, Self { stream, ahead: ahead.freeze(), gathers, gathered, activity }))
     }
 
     /// What the connection is doing.
@@ -71,8 +78,19 @@ impl Socket {
         self.stream
     }
 
-    fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Ready once the tasks that were to run before this write have run.
+    fn gather(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.gathers && !std::mem::replace(&mut self.gathered, true) {
+            // A task that wakes itself goes to the end of its queue.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    fn note<T>(&mut self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.activity.on_write(result.is_ready());
+        self.gathered &= result.is_pending();
         result
     }
 }
@@ -101,6 +119,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.gather(cx));
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note(result)
     }
@@ -110,6 +129,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.gather(cx));
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.note(result)
     }
@@ -130,3 +150,39 @@ impl AsyncWrite for Socket {
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Waker};
+
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+    use super::*;
+
+    /// A socket whose peer sent `first`, and the peer.
+    async fn accept(first: &[u8]) -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        peer.write_all(first).await.unwrap();
+        let (_, socket) = Socket::accept(listener.accept().await.unwrap().0).await.unwrap();
+        (socket, peer)
+    }
+
+    #[tokio::test]
+    async fn only_http2_lets_others_run_before_each_write() {
+        for (first, waits) in [(PREFACE, true), (b"GET / HTTP/1.1\r\n".as_slice(), false)] {
+            let (mut socket, mut peer) = accept(first).await;
+            for _ in 0..2 {
+                let mut cx = Context::from_waker(Waker::noop());
+                let write = Pin::new(&mut socket).poll_write(&mut cx, b"x");
+                assert_eq!(write.is_pending(), waits);
+                assert!(!socket.activity().is_blocked(), "it waits for others, not for its peer");
+                if waits {
+                    let write = poll_fn(|cx| Pin::new(&mut socket).poll_write(cx, b"x"));
+                    assert_eq!(write.await.unwrap(), 1);
+                }
+                assert_eq!(peer.read_u8().await.unwrap(), b'x');
+            }
+        }
+    }
+}
