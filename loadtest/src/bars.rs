@@ -89,7 +89,8 @@ impl Bars {
         Ok(outcomes)
     }
 
-    /// Gives a verdict on what was found in `outcomes`; a doubtful run makes it none.
+    /// Gives a verdict on what was found in `outcomes`. A doubtful run among them makes it none, a
+    /// faulty one makes the bar fail.
     fn judge<'a>(
         &mut self,
         bar: &str,
@@ -98,15 +99,15 @@ impl Bars {
         holds: Option<bool>,
         outcomes: impl IntoIterator<Item = &'a Outcome>,
     ) {
-        let complaint = outcomes.into_iter().find_map(|outcome| {
-            let complaint = outcome.complaints.first()?;
-            Some(format!("{} {}: {complaint}", outcome.scenario, outcome.target))
-        });
-        let found = match &complaint {
-            Some(complaint) => format!("{found}, but {complaint}"),
-            None => found,
+        let complained = outcomes.into_iter().find(|outcome| !outcome.complaints.is_empty());
+        let (found, holds) = match complained {
+            None => (found, holds),
+            Some(outcome) => {
+                let Outcome { scenario, target, complaints, faulty, .. } = outcome;
+                let found = format!("{found}, but {scenario} {target}: {}", complaints.join("; "));
+                (found, faulty.then_some(false))
+            }
         };
-        let holds = holds.filter(|_| complaint.is_none());
         let (bar, what, asked) = (bar.to_owned(), what.to_owned(), asked.to_owned());
         self.verdicts.push(Verdict { bar, what, found, asked, holds });
     }
@@ -119,7 +120,8 @@ impl Bars {
         let holds = found.map(|found| found.median <= 1.10);
         self.judge("P1", what, (times(found), "≤ 1.10 ×"), holds, both(&pairs));
 
-        let burst = Burst { subscribers: 10_000, events: 400, seconds: 0.8, size: 100, http2: None };
+        let burst =
+            Burst { subscribers: 10_000, events: 400, seconds: 0.8, size: 100, http2: None };
         let bursts = self.runs(&Scenario::Burst(burst), self.args.runs)?;
         let loop_cost = spread(pairs.iter().map(|(_, bare)| bare), CPU_PER_DELIVERY);
         let found = loop_cost.and_then(|bare| {
@@ -173,7 +175,8 @@ impl Bars {
     fn flatness(&mut self) -> io::Result<()> {
         let mut ratios = Vec::new();
         let mut all = Vec::new();
-        for (subscribers, rate, events) in [(1_000, 20.0, 100), (5_000, 8.0, 40), (15_000, 4.0, 20)] {
+        for (subscribers, rate, events) in [(1_000, 20.0, 100), (5_000, 8.0, 40), (15_000, 4.0, 20)]
+        {
             let scenario = fanout(subscribers, rate, events);
             let pairs = self.pairs(&scenario, (Kind::BareLoop, &scenario))?;
             ratios.extend(ratio(&pairs, CPU_PER_DELIVERY).map(|found| found.median));
@@ -205,9 +208,9 @@ impl Bars {
         let one = self.runs(&idle(1), 1)?;
         let many = self.runs(&idle(64), 1)?;
         let memory = |runs: &[Outcome]| spread(runs, "user memory per subscriber");
-        let found = memory(&many).zip(memory(&one)).and_then(|(many, one)| {
-            Spread::of([(many.median - one.median) / 63.0])
-        });
+        let found = memory(&many)
+            .zip(memory(&one))
+            .and_then(|(many, one)| Spread::of([(many.median - one.median) / 63.0]));
         let holds = found.map(|found| found.median <= 512.0);
         let what = "an idle channel without history, 96,000 of them";
         self.judge("P7", what, (bytes(found), "≤ 512 B"), holds, one.iter().chain(&many));

@@ -20,12 +20,12 @@ use tokio::{
     time::Instant,
 };
 
+use self::thread::Order;
 pub(crate) use self::{
     subscriber::{Reading, histogram},
     tally::{CLASSES_MAX, Counts, Tally},
     thread::Newest,
 };
-use self::thread::Order;
 use crate::{cpus::Cpus, endpoint::Endpoint, ledger::Ids};
 
 /// How streams travel.
@@ -104,9 +104,9 @@ impl Fleet {
         let start = |index: usize| {
             let (sender, orders) = mpsc::channel(ORDERS_MAX);
             let (endpoint, tally, cpus) = (endpoint.clone(), Arc::clone(&tally), cpus.clone());
-            std::thread::Builder::new().name(format!("subscribers-{index}")).spawn(move || {
-                cpus.enter().and_then(|()| thread::run(endpoint, tally, orders))
-            })?;
+            std::thread::Builder::new()
+                .name(format!("subscribers-{index}"))
+                .spawn(move || cpus.enter().and_then(|()| thread::run(endpoint, tally, orders)))?;
             Ok(sender)
         };
         let threads = (0..threads.max(1)).map(start).collect::<io::Result<_>>()?;

@@ -13,17 +13,26 @@ mod pairs;
 mod payload;
 mod process;
 mod publisher;
+mod report;
 mod run;
 mod scenario;
 mod server;
 mod sse;
 mod sweep;
 
-use std::{io, net::SocketAddr, process::ExitCode};
+use std::{
+    fs,
+    io::{self, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+};
 
 use clap::Parser;
 
-use crate::{bare::Baseline, run::Common, scenario::Scenario};
+use crate::{
+    bare::Baseline, bars::BarsArgs, endpoint::Kind, report::Report, run::Common,
+    scenario::Scenario, sweep::SweepArgs,
+};
 
 /// Loads a hub for Server-Sent Events and checks every event
 #[derive(Debug, Parser)]
@@ -39,12 +48,31 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Scenario(Scenario),
+    /// Run a scenario against two servers in turns, and print quotients
+    Compare(Compare),
+    /// Measure the project's bars, each beside its baseline
+    Bars(BarsArgs),
+    /// Draw cost and memory over subscribers, channels and sizes
+    Sweep(SweepArgs),
     /// Serve as the floor of fan-out: a loop of `send`
     BareLoop(Listen),
     /// Serve as the floor of many channels with a subscriber each: `recv` and `send`
     BareRelay(Listen),
     /// Serve as the floor of a reconnect storm: `accept` and `send`
     BareAccept(Listen),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Compare {
+    /// The one
+    a: Kind,
+    /// The other, by whose figures those of the one are divided
+    b: Kind,
+    /// How often each is run
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    #[command(subcommand)]
+    scenario: Scenario,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -58,23 +86,69 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("fanfare-loadtest: {error}");
+            // Nobody can be told that nobody can be told.
+            let _unsaid = writeln!(io::stderr(), "fanfare-loadtest: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(cli: Cli) -> io::Result<ExitCode> {
+    let common = cli.common;
+    let mut report = Report {
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        machine: process::machine(),
+        ..Report::default()
+    };
     match cli.command {
+        Command::BareLoop(at) => return serve(Baseline::Loop, &at),
+        Command::BareRelay(at) => return serve(Baseline::Relay, &at),
+        Command::BareAccept(at) => return serve(Baseline::Accept, &at),
         Command::Scenario(scenario) => {
-            let outcome = scenario.run(&cli.common)?;
-            println!("{}", serde_json::to_string_pretty(&outcome)?);
-            Ok(if outcome.complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+            let outcome = scenario.run(&common)?;
+            report.title = format!("{} {}", outcome.scenario, outcome.target);
+            report.outcomes.push(outcome);
         }
-        Command::BareLoop(at) => serve(Baseline::Loop, &at),
-        Command::BareRelay(at) => serve(Baseline::Relay, &at),
-        Command::BareAccept(at) => serve(Baseline::Accept, &at),
+        Command::Compare(Compare { a, b, runs, scenario }) => {
+            report.outcomes = pairs::compare(&common, a, b, &scenario, runs)?;
+            report.title = format!("{a} beside {b}");
+        }
+        Command::Bars(args) => {
+            report.title = "bars".to_owned();
+            let bars = bars::measure(common.clone(), args)?;
+            (report.verdicts, report.outcomes) = (bars.verdicts, bars.outcomes);
+        }
+        Command::Sweep(args) => {
+            report.title = "sweep".to_owned();
+            (report.plots, report.outcomes) = sweep::sweep(&common, &args)?;
+        }
     }
+    tell(&report, &common)
+}
+
+/// What a server did wrong, or a bar that does not hold.
+const EXIT_FAULTY: u8 = 2;
+/// Figures that cannot be relied on.
+const EXIT_DOUBTFUL: u8 = 3;
+
+/// Prints and writes a report; the exit code says what it is worth.
+fn tell(report: &Report, common: &Common) -> io::Result<ExitCode> {
+    let (json, html) = report.write(&common.report)?;
+    for plot in &report.plots {
+        let path = common.report.join(report::slug(&plot.title)).with_extension("svg");
+        fs::write(path, report::plot::standalone_svg(plot))?;
+    }
+    writeln!(io::stdout(), "{}", if common.json { report.json() } else { report.table() })?;
+    writeln!(io::stderr(), "{} and {}", html.display(), json.display())?;
+    let fails = report.verdicts.iter().any(|verdict| verdict.holds == Some(false));
+    let unknown = report.verdicts.iter().any(|verdict| verdict.holds.is_none());
+    Ok(if fails || report.outcomes.iter().any(|outcome| outcome.faulty) {
+        ExitCode::from(EXIT_FAULTY)
+    } else if unknown || report.complaints() > 0 {
+        ExitCode::from(EXIT_DOUBTFUL)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn serve(baseline: Baseline, at: &Listen) -> io::Result<ExitCode> {

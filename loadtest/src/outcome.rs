@@ -17,6 +17,8 @@ pub(crate) struct Outcome {
     pub(crate) plots: Vec<Plot>,
     /// What makes the result doubtful or wrong; empty for a good run.
     pub(crate) complaints: Vec<String>,
+    /// Whether one of the complaints is about what the server did.
+    pub(crate) faulty: bool,
 }
 
 /// One number with its unit.

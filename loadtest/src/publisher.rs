@@ -182,7 +182,8 @@ impl LinePublisher {
         let lines = &mut self.lines;
         let endpoint = &self.publisher.endpoint;
         // Writing to memory does not fail.
-        let _infallible = write!(lines, "{{\"channel\":\"{}/{channel}\",\"data\":\"", endpoint.prefix);
+        let _infallible =
+            write!(lines, "{{\"channel\":\"{}/{channel}\",\"data\":\"", endpoint.prefix);
         payload::write(lines, *newest, size);
         lines.extend_from_slice(b"\"}\n");
     }

@@ -182,6 +182,12 @@ impl Run {
         }
     }
 
+    /// Says what the server did wrong.
+    pub(crate) fn fault(&mut self, fault: String) {
+        self.outcome.faulty = true;
+        self.complain(fault);
+    }
+
     /// Says that something makes the result doubtful.
     pub(crate) fn complain(&mut self, complaint: String) {
         self.outcome.complaints.push(complaint);
@@ -189,14 +195,19 @@ impl Run {
 
     /// Adds percentiles of latencies in nanoseconds, as figures and as a plot.
     pub(crate) fn latency(&mut self, name: &str, latencies: &Histogram<u64>) {
-        for (percentile, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)] {
+        for (percentile, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)]
+        {
             let seconds = latencies.value_at_quantile(quantile) as f64 / 1e9;
             self.figure(&format!("{name} {percentile}"), seconds, Unit::Seconds);
         }
         self.figure(&format!("{name} max"), latencies.max() as f64 / 1e9, Unit::Seconds);
         let title = "Latency up to a share of the events".to_owned();
         if !self.outcome.plots.iter().any(|plot| plot.title == title) {
-            let x = Axis { label: "1 in so many is slower".to_owned(), unit: Unit::Count, logarithmic: true };
+            let x = Axis {
+                label: "1 in so many is slower".to_owned(),
+                unit: Unit::Count,
+                logarithmic: true,
+            };
             let y = Axis { label: "latency".to_owned(), unit: Unit::Seconds, logarithmic: true };
             self.outcome.plots.push(Plot { title: title.clone(), x, y, lines: Vec::new() });
         }
@@ -225,7 +236,7 @@ impl Run {
         ];
         for (count, what) in faults {
             if count > 0 {
-                self.complain(format!("{count} {what}"));
+                self.fault(format!("{count} {what}"));
             }
         }
         self.figure("events delivered", counts.events as f64, Unit::Count);

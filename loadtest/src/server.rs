@@ -77,8 +77,11 @@ impl Server {
         let mut server = Self { endpoint, pid: args.pid, child: None, directory: None };
         if args.url.is_none() {
             let (server_cpus, client_cpus) = args.cpus()?;
-            let directory = std::env::temp_dir()
-                .join(format!("fanfare-loadtest-{}-{}", std::process::id(), address.port()));
+            let directory = std::env::temp_dir().join(format!(
+                "fanfare-loadtest-{}-{}",
+                std::process::id(),
+                address.port()
+            ));
             fs::create_dir_all(&directory)?;
             server.directory = Some(directory.clone());
             let mut command = command(args, address, &directory)?;
@@ -88,7 +91,10 @@ impl Server {
             let child = command.spawn();
             client_cpus.enter()?;
             let child = child.map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}", command.get_program().display()))
+                io::Error::new(
+                    error.kind(),
+                    format!("{}: {error}", command.get_program().display()),
+                )
             })?;
             server.pid = Some(child.id());
             server.child = Some(child);

@@ -50,7 +50,8 @@ impl Parser {
     }
 
     /// Whether no event is begun.
-    pub(crate) fn is_between_events(&self) -> bool {
+    #[cfg(test)]
+    fn is_between_events(&self) -> bool {
         self.begun.is_empty()
     }
 }
@@ -112,7 +113,9 @@ impl<'a> Block<'a> {
             b"data" => self.add_data(value),
             b"id" if !value.contains(&0) => self.id = value,
             b"event" => self.kind = value,
-            b"retry" => self.retry_ms = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()),
+            b"retry" => {
+                self.retry_ms = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok())
+            }
             _ => {}
         }
     }
@@ -150,9 +153,7 @@ mod tests {
         let mut parser = Parser::default();
         let mut all = Vec::new();
         for piece in pieces {
-            parser
-                .feed(piece, |e| all.push((text(e.kind), text(e.id), text(e.data))))
-                .unwrap();
+            parser.feed(piece, |e| all.push((text(e.kind), text(e.id), text(e.data)))).unwrap();
         }
         assert!(parser.is_between_events());
         all
@@ -163,12 +164,8 @@ mod tests {
         let wire = b":\nid: e-1\ndata: one\n\nid:e-2\nevent: tick\ndata:a\ndata\ndata: b\n\n\
             : comment\r\nid: e-3\r\ndata: x\r\rid: e-4\n\ndata: \n\n";
         let whole = events(&[wire]);
-        let expected = [
-            ("", "e-1", "one"),
-            ("tick", "e-2", "a\n\nb"),
-            ("", "e-3", "x"),
-            ("", "", ""),
-        ];
+        let expected =
+            [("", "e-1", "one"), ("tick", "e-2", "a\n\nb"), ("", "e-3", "x"), ("", "", "")];
         let expected = expected.map(|(k, i, d)| (k.to_owned(), i.to_owned(), d.to_owned()));
         assert_eq!(whole, expected);
         for cut in 0..=wire.len() {

@@ -58,11 +58,7 @@ async fn open(shared: &Shared, tasks: &mut JoinSet<()>) -> io::Result<SendReques
 }
 
 /// Reads one stream to its end.
-async fn read(
-    sender: SendRequest<&'static [u8]>,
-    subscriber: Rc<Subscriber>,
-    shared: Rc<Shared>,
-) {
+async fn read(sender: SendRequest<&'static [u8]>, subscriber: Rc<Subscriber>, shared: Rc<Shared>) {
     let class = shared.class(&subscriber);
     let Ok(mut stream) = request(sender, &subscriber, &shared).await else {
         return add(&class.refused, 1);

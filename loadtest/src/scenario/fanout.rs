@@ -53,7 +53,7 @@ impl Fanout {
         let behind = run.fleet.caught_up(group, publisher.log().newest.clone()).await?;
         let spent = run.spent(&meter)?;
         if behind > 0 {
-            run.complain(format!("{behind} subscribers did not get everything"));
+            run.fault(format!("{behind} subscribers did not get everything"));
         }
         run.cost("CPU per delivery", &spent, spent.events);
         let bytes = spent.bytes as f64 / spent.events.max(1) as f64;
@@ -73,9 +73,13 @@ impl Fanout {
         run.parameter("subscribers", self.subscribers);
         run.parameter("rate", self.rate);
         run.parameter("size", self.size);
-        run.parameter("protocol", self.http2.map_or("HTTP/1.1".to_owned(), |streams| {
-            format!("HTTP/2, {streams} streams a connection")
-        }));
+        run.parameter(
+            "protocol",
+            self.http2.map_or_else(
+                || "HTTP/1.1".to_owned(),
+                |streams| format!("HTTP/2, {streams} streams a connection"),
+            ),
+        );
         let before = (run.server.usage()?, process::kernel_bytes()?);
         run.stage("connecting", self.subscribers as u64);
         let mut group = Group::new(vec![0; self.subscribers]);

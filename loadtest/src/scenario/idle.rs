@@ -30,7 +30,10 @@ impl Idle {
     pub(crate) async fn run(&self, common: &Common) -> io::Result<Outcome> {
         let mut run = Run::start(common, "idle")?;
         run.parameter("subscribers", self.subscribers);
-        run.parameter("channels each", self.apart.map_or("1, the same".to_owned(), |n| n.to_string()));
+        run.parameter(
+            "channels each",
+            self.apart.map_or_else(|| "1, the same".to_owned(), |n| n.to_string()),
+        );
         run.stage("connecting", self.subscribers as u64);
         let settle = Duration::from_secs_f64(self.settle);
         tokio::time::sleep(settle).await;
@@ -54,7 +57,7 @@ impl Idle {
         run.figure("kernel memory per subscriber, both ends", kernel / count as f64, Unit::Bytes);
         let connected = run.fleet.tally().all().connected;
         if connected != count {
-            run.complain(format!("only {connected} of {count} were still connected"));
+            run.fault(format!("only {connected} of {count} were still connected"));
         }
         Ok(run.finish())
     }

@@ -92,7 +92,7 @@ impl Mixed {
         behind += small.caught_up(small_group, newest).await?;
         let counts = small.tally().all();
         if behind + counts.lost + counts.doubled + counts.wrong + counts.gaps > 0 {
-            run.complain(format!("{behind} did not get everything; small channels: {counts:?}"));
+            run.fault(format!("{behind} did not get everything; small channels: {counts:?}"));
         }
         run.cost("CPU per delivery", &spent, spent.events + counts.events);
         run.latency("small channels", &small.latencies().await?[0]);

@@ -48,7 +48,7 @@ impl Narrow {
         let behind = run.fleet.caught_up(group, log.newest.clone()).await?;
         let spent = run.spent(&meter)?;
         if behind > 0 {
-            run.complain(format!("{behind} subscribers did not get everything"));
+            run.fault(format!("{behind} subscribers did not get everything"));
         }
         let seconds = (run.fleet.tally().all().newest_ns - began_ns) as f64 / 1e9;
         run.figure("events a second", spent.events as f64 / seconds, Unit::PerSecond);

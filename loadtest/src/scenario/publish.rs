@@ -68,7 +68,7 @@ impl Publish {
             run.latency("publish", &log.latencies);
         }
         if log.refused > 0 {
-            run.complain(format!("{} publishes got status {}", log.refused, log.refusal));
+            run.fault(format!("{} publishes got status {}", log.refused, log.refusal));
         }
         Ok(run.finish())
     }

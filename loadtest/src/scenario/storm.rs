@@ -43,10 +43,8 @@ impl Storm {
         let staying = run.another_fleet(common)?;
         let stay = staying.join(Group::new(vec![STAYING; self.staying])).await?;
         staying.expect(stay, 1).await?;
-        let group = Group {
-            connecting_max: usize::MAX >> 4,
-            ..Group::new(vec![STORM; self.subscribers])
-        };
+        let group =
+            Group { connecting_max: usize::MAX >> 4, ..Group::new(vec![STORM; self.subscribers]) };
         let group = run.fleet.join(group).await?;
         run.fleet.expect(group, 1).await?;
         let mut publisher = Publisher::connect(&run.server.endpoint).await?;
@@ -63,7 +61,7 @@ impl Storm {
         run.latency("delivery to those who stayed", &latencies[0]);
         let lost = staying.tally().all();
         if behind + lost.lost + lost.doubled + lost.wrong > 0 {
-            run.complain(format!("those who stayed did not get everything: {lost:?}"));
+            run.fault(format!("those who stayed did not get everything: {lost:?}"));
         }
         run.verify(&log, false).await?;
         Ok(run.finish())
@@ -97,7 +95,7 @@ impl Storm {
         let spent = run.spent(&meter)?;
         let counts = run.fleet.tally().all();
         if behind > 0 || counts.events - before != events {
-            run.complain(format!("{behind} did not get everything: {counts:?}"));
+            run.fault(format!("{behind} did not get everything: {counts:?}"));
         }
         let seconds = counts.newest_ns.saturating_sub(began_ns) as f64 / 1e9;
         run.figure("all caught up after", seconds, Unit::Seconds);
