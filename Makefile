@@ -10,8 +10,8 @@ WASM := wasm32-unknown-unknown
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test setup fmt lint unit docs integration loom sim clients wasm deny \
-	advisories
+.PHONY: help run build test setup fmt lint unit docs integration loom sim clients load wasm deny \
+	advisories bench
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ run: ## Start a hub
 build: ## Build the binary: target/release/fanfare
 	@cargo build --quiet --release --locked
 
-test: setup fmt lint unit docs integration wasm loom sim clients ## Run all tests
+test: setup fmt lint unit docs integration wasm loom sim clients load ## Run all tests
 
 setup: ## Install what the tests with real clients need
 	@$(CLIENTS)/setup
@@ -53,6 +53,19 @@ sim: ## Run the simulation with SIM_SEEDS seeds
 
 clients: build ## Run the tests with real clients: curl, Node, Python, Chromium
 	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare $(CLIENTS)/run
+
+load: build ## Run each scenario of the load generator, and each bench once
+	@cargo build --quiet --release --locked -p fanfare-loadtest
+	@loadtest/smoke $(TARGET_DIR)/release/fanfare-loadtest $(TARGET_DIR)/loadtest
+	@cargo test --quiet --release --locked -p fanfare-benches --benches
+
+# Not part of `make test`: it takes ten minutes, and a machine that does nothing else.
+bench: build ## Measure the bars of performance, each beside its baseline
+	@cargo build --quiet --release --locked -p fanfare-loadtest
+	@allocations=$$(cargo test --quiet --release --locked -p fanfare-benches --test allocations \
+		-- --nocapture | grep 'allocations') && \
+		$(TARGET_DIR)/release/fanfare-loadtest bars --report $(TARGET_DIR)/bench \
+		--allocations "$$allocations"
 
 wasm: ## Check that the core does no IO, where that target is installed
 	@if rustup target list --installed 2>/dev/null | grep -qx $(WASM); then \

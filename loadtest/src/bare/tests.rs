@@ -62,7 +62,8 @@ fn a_subscriber_that_departs_does_not_stop_the_others() {
     publisher.publish("/a", "x", 1, 5);
     clients.iter_mut().for_each(|client| client.expect(&frame(1, "x")));
     for (number, leaver) in [(2, 0), (3, 3), (4, 1)] {
-        // The second is the one that got the place of the first. It has been taken out by the time that its own socket is closed.
+        // The second is the one that got the place of the first. Each has been taken out by the
+        // time that its own socket is closed.
         let mut leaver = clients.remove(leaver);
         leaver.socket.shutdown(Shutdown::Write).unwrap();
         leaver.expect_end();
