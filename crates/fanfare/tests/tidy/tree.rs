@@ -37,7 +37,7 @@ impl Kind {
             Some("rs") => Some(Self::Rust),
             Some("toml") => Some(Self::Toml),
             Some("css" | "html" | "js" | "mjs" | "py" | "sh" | "yml" | "yaml") => Some(Self::Other),
-            _ if ["Makefile", "run", "setup"].iter().any(|known| name == *known) => {
+            _ if ["Makefile", "run", "setup", "smoke"].iter().any(|known| name == *known) => {
                 Some(Self::Other)
             }
             _ => None,
@@ -61,7 +61,8 @@ impl Source {
 
     /// Whether it is the manifest of one of our crates.
     pub(crate) fn is_crate_manifest(&self) -> bool {
-        self.path.starts_with("crates") && self.path.ends_with("Cargo.toml")
+        let is_member = self.path.components().count() > 1;
+        is_member && self.path.ends_with("Cargo.toml")
     }
 }
 
@@ -117,4 +118,6 @@ fn files_are_told_apart() {
     );
     assert!(!source("crates/x/src/a.rs").is_test() && source("crates/x/src/a.rs").is_in_crate());
     assert!(source("crates/x/Cargo.toml").is_crate_manifest());
+    assert!(source("benches/Cargo.toml").is_crate_manifest());
+    assert!(!source("Cargo.toml").is_crate_manifest());
 }
