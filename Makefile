@@ -57,7 +57,7 @@ clients: build ## Run the tests with real clients: curl, Node, Python, Chromium
 load: build ## Run each scenario of the load generator, and each bench once
 	@cargo build --quiet --release --locked -p fanfare-loadtest
 	@loadtest/smoke $(TARGET_DIR)/release/fanfare-loadtest $(TARGET_DIR)/loadtest
-	@cargo test --quiet --release --locked -p fanfare-benches --benches
+	@cargo test --quiet --locked -p fanfare-benches --benches
 
 # Not part of `make test`: it takes ten minutes, and a machine that does nothing else.
 bench: build ## Measure the bars of performance, each beside its baseline
