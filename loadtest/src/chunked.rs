@@ -38,6 +38,10 @@ impl Chunked {
                 *self = if taken == left { Self::Tail } else { Self::Bytes(left - taken) };
                 return Ok(Some(run));
             }
+            if *self == Self::Tail && input.starts_with(b"\r\n") {
+                (*self, *input) = (Self::Start, &input[2..]);
+                continue;
+            }
             let Some((&byte, rest)) = input.split_first() else { return Ok(None) };
             *input = rest;
             *self = self.after(byte)?;

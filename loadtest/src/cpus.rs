@@ -1,6 +1,6 @@
 //! Which cores the generator and the server run on.
 
-use std::io;
+use std::{io, sync::OnceLock};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -34,11 +34,22 @@ impl std::fmt::Display for Cpus {
 }
 
 impl Cpus {
+    /// The cores that this program was started on.
+    fn all() -> io::Result<&'static Self> {
+        static ALL: OnceLock<Cpus> = OnceLock::new();
+        // Read once: a thread that keeps to some cores sees only those.
+        if let Some(all) = ALL.get() {
+            return Ok(all);
+        }
+        let set = sched_getaffinity(None)?;
+        let cores = (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect();
+        Ok(ALL.get_or_init(|| Self(cores)))
+    }
+
     /// The cores for the server and for the generator when none were named: a half each, or the
     /// only one for both.
     pub(crate) fn halves() -> io::Result<(Self, Self)> {
-        let all = sched_getaffinity(None)?;
-        let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
+        let Self(cores) = Self::all()?;
         let (server, generator) = cores.split_at(cores.len().div_ceil(2));
         let generator = if generator.is_empty() { server } else { generator };
         Ok((Self(server.to_vec()), Self(generator.to_vec())))
@@ -60,6 +71,15 @@ impl Cpus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn halves_are_those_of_the_cores_at_the_start() -> io::Result<()> {
+        let before = Cpus::halves()?;
+        before.1.enter()?;
+        assert_eq!(Cpus::halves()?, before);
+        assert_eq!(before.0 == before.1, Cpus::all()?.len() == 1);
+        Ok(())
+    }
 
     #[test]
     fn lists_of_cores_are_read() {

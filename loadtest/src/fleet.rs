@@ -3,6 +3,7 @@
 
 mod http1;
 mod http2;
+mod known;
 mod subscriber;
 mod tally;
 mod thread;

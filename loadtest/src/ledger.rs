@@ -87,6 +87,11 @@ impl Position {
         self.newest = number - 1;
     }
 
+    /// The number of the event that has to come next, if that is known.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.next
+    }
+
     /// The number of the newest event that came; 0 if none did.
     pub(crate) fn newest(&self) -> u64 {
         self.newest

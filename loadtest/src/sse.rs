@@ -50,8 +50,7 @@ impl Parser {
     }
 
     /// Whether no event is begun.
-    #[cfg(test)]
-    fn is_between_events(&self) -> bool {
+    pub(crate) fn is_between_events(&self) -> bool {
         self.begun.is_empty()
     }
 }

@@ -9,13 +9,16 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use super::tally::{CLASSES_MAX, Class, Tally, add};
+use super::{
+    known::Known,
+    tally::{CLASSES_MAX, Class, Tally, add},
+};
 use crate::{
     chunked::Chunked,
     endpoint::Endpoint,
     ledger::{Ids, Position, Step},
     payload,
-    sse::{Event, Parser},
+    sse::{Event, Parser, TooLong},
 };
 
 /// How fast a subscriber reads.
@@ -56,6 +59,13 @@ impl Subscriber {
         self.channel..self.channel + self.channels
     }
 
+    /// Notes the id of the newest event that it saw.
+    fn saw(&self, id: &[u8]) {
+        let mut last_id = self.last_id.borrow_mut();
+        last_id.clear();
+        last_id.extend_from_slice(id);
+    }
+
     /// The HTTP/1.1 request that subscribes it after the last event that it saw.
     pub(crate) fn request(&self, endpoint: &Endpoint) -> Vec<u8> {
         endpoint.subscribe(self.channels(), &self.last_id.borrow())
@@ -67,14 +77,21 @@ impl Subscriber {
 pub(crate) struct Shared {
     pub(crate) endpoint: Endpoint,
     pub(crate) tally: Arc<Tally>,
-    /// The ids that were seen, by channel.
-    pub(crate) ids: RefCell<HashMap<u32, Ids>>,
+    /// What was seen, by channel.
+    pub(crate) channels: RefCell<HashMap<u32, Channel>>,
     /// Nanoseconds from a publish to its arrival here, by class.
     pub(crate) latencies: RefCell<[Histogram<u64>; CLASSES_MAX]>,
     /// Where sockets are read into.
     pub(crate) buffer: RefCell<Box<[u8]>>,
     /// Connections so far, to spread them over source addresses.
     pub(crate) connections: Cell<u32>,
+}
+
+/// What the subscribers of one thread saw of a channel.
+#[derive(Debug, Default)]
+pub(crate) struct Channel {
+    pub(crate) ids: Ids,
+    known: Known,
 }
 
 /// Latencies are told apart to two digits, up to ten minutes.
@@ -106,13 +123,17 @@ impl Body {
     /// Takes bytes of the body.
     pub(crate) fn take(&mut self, mut bytes: &[u8], subscriber: &Subscriber, shared: &Shared) {
         let now_ns = payload::now_ns();
-        let mut reading = Events { subscriber, shared, now_ns, events: 0 };
+        let class = shared.class(subscriber);
+        let mut channels = shared.channels.borrow_mut();
+        let channel = channels.entry(subscriber.channel).or_default();
+        let latencies = &mut shared.latencies.borrow_mut()[subscriber.class];
+        let mut events = Events { subscriber, class, channel, latencies, now_ns, count: 0 };
         let good = match &mut self.chunked {
-            None => self.parser.feed(bytes, |event| reading.take(event)).is_ok(),
+            None => events.read(&mut self.parser, bytes).is_ok(),
             Some(chunked) => loop {
                 match chunked.next(&mut bytes) {
                     Ok(Some(run)) => {
-                        if self.parser.feed(run, |event| reading.take(event)).is_err() {
+                        if events.read(&mut self.parser, run).is_err() {
                             break false;
                         }
                     }
@@ -121,9 +142,8 @@ impl Body {
                 }
             },
         };
-        let class = shared.class(subscriber);
-        if reading.events > 0 {
-            add(&class.events, reading.events);
+        if events.count > 0 {
+            add(&class.events, events.count);
             class.newest_ns.fetch_max(now_ns, Relaxed);
         }
         if !good {
@@ -135,23 +155,71 @@ impl Body {
 /// The events of one read.
 struct Events<'a> {
     subscriber: &'a Subscriber,
-    shared: &'a Shared,
+    class: &'a Class,
+    channel: &'a mut Channel,
+    latencies: &'a mut Histogram<u64>,
     now_ns: u64,
-    events: u64,
+    count: u64,
 }
 
 impl Events<'_> {
+    /// Reads a piece of the event stream.
+    fn read(&mut self, parser: &mut Parser, mut piece: &[u8]) -> Result<(), TooLong> {
+        let whole = parser.is_between_events();
+        if whole {
+            piece = self.skip_known(piece);
+        }
+        if piece.is_empty() {
+            return Ok(());
+        }
+        let before = self.count;
+        parser.feed(piece, |event| self.take(event))?;
+        if whole && self.count == before + 1 && parser.is_between_events() {
+            self.remember(piece);
+        }
+        Ok(())
+    }
+
+    /// Takes the events that others were given with the same bytes off `piece`.
+    fn skip_known<'p>(&mut self, mut piece: &'p [u8]) -> &'p [u8] {
+        let mut position = self.subscriber.position.get();
+        let mut last = None;
+        while let Some(number) = position.next()
+            && let Some(event) = self.channel.known.find(number, piece)
+        {
+            position.expect(number + 1);
+            self.count += 1;
+            self.latencies.saturating_record(self.now_ns.saturating_sub(event.stamp_ns));
+            piece = &piece[event.len()..];
+            last = Some(event);
+        }
+        if let Some(event) = last {
+            self.subscriber.position.set(position);
+            self.subscriber.saw(event.id());
+        }
+        piece
+    }
+
+    /// Remembers the event that `piece` is, which was checked just now.
+    fn remember(&mut self, piece: &[u8]) {
+        let mut only = None;
+        let read = Parser::default().feed(piece, |event| {
+            only = payload::read(event.data);
+        });
+        if let (Ok(()), Some((stamp_ns, number))) = (read, only) {
+            let id = self.subscriber.last_id.borrow();
+            self.channel.known.remember(number, stamp_ns, &id, piece);
+        }
+    }
+
     fn take(&mut self, event: Event<'_>) {
-        let Self { subscriber, shared, .. } = *self;
+        let Self { subscriber, class, .. } = *self;
         if !event.id.is_empty() {
-            let mut last_id = subscriber.last_id.borrow_mut();
-            last_id.clear();
-            last_id.extend_from_slice(event.id);
+            subscriber.saw(event.id);
         }
         if let Some(retry_ms) = event.retry_ms {
             subscriber.retry_ms.set(retry_ms);
         }
-        let class = shared.class(subscriber);
         let mut position = subscriber.position.get();
         if event.kind.starts_with(b"fanfare.") {
             if event.kind == b"fanfare.gap" {
@@ -170,11 +238,10 @@ impl Events<'_> {
             Step::Lost(events) => add(&class.lost, events),
         }
         subscriber.position.set(position);
-        self.events += 1;
-        if !shared.ids.borrow_mut().entry(subscriber.channel).or_default().agree(number, event.id) {
+        self.count += 1;
+        if !self.channel.ids.agree(number, event.id) {
             add(&class.wrong, 1);
         }
-        let latency_ns = self.now_ns.saturating_sub(stamp_ns);
-        shared.latencies.borrow_mut()[subscriber.class].saturating_record(latency_ns);
+        self.latencies.saturating_record(self.now_ns.saturating_sub(stamp_ns));
     }
 }

@@ -64,7 +64,7 @@ pub(crate) fn run(
     let shared = Rc::new(Shared {
         endpoint,
         tally,
-        ids: RefCell::default(),
+        channels: RefCell::default(),
         latencies: RefCell::new(std::array::from_fn(|_| histogram())),
         buffer: RefCell::new(vec![0; READ_BYTES_MAX].into_boxed_slice()),
         connections: Cell::new(0),
@@ -119,7 +119,8 @@ fn obey(order: Order, groups: &mut HashMap<u32, Members>, shared: &Rc<Shared>) {
             let _unwanted = done.send(shared.latencies.replace(fresh));
         }
         Order::Ids { done } => {
-            let _unwanted = done.send(shared.ids.take());
+            let seen = shared.channels.take().into_iter();
+            let _unwanted = done.send(seen.map(|(channel, seen)| (channel, seen.ids)).collect());
         }
     }
 }
