@@ -2,7 +2,7 @@
 //! the socket has not taken yet.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, IoSlice, Read, Write},
     net::Shutdown,
 };
 
@@ -103,7 +103,7 @@ impl Member {
         if self.pending.is_empty() {
             return Sent::All;
         }
-        match write(&mut self.socket, &self.pending) {
+        match write(&mut self.socket, &self.pending, &[]) {
             Ok(sent) => {
                 self.sent_at_ms = now_ms;
                 totals.bytes_sent += sent as u64;
@@ -118,7 +118,8 @@ impl Member {
         }
     }
 
-    /// Sends the batch's bytes from `cursor` on; the position follows what the socket took.
+    /// Sends what is pending and, in the same write, the batch's bytes from `cursor` on; the
+    /// position follows what the socket took.
     pub(crate) fn send(
         &mut self,
         batch: &Batch,
@@ -126,31 +127,33 @@ impl Member {
         now_ms: u64,
         totals: &mut Totals,
     ) -> Sent {
-        debug_assert!(self.is_open(), "frames go out only when nothing is pending");
+        debug_assert!(!self.blocked && self.closing.is_none(), "frames go out on an open stream");
         let Some(subscription) = &mut self.subscription else { return Sent::Gone };
-        let bytes = batch.bytes_from(cursor);
-        if bytes.is_empty() {
+        let (pending, bytes) = (&self.pending, batch.bytes_from(cursor));
+        if pending.is_empty() && bytes.is_empty() {
             return Sent::All;
         }
-        match write(&mut self.socket, bytes) {
-            Ok(sent) if sent == bytes.len() => {
-                self.sent_at_ms = now_ms;
-                totals.bytes_sent += sent as u64;
-                totals.events_delivered += batch.events_from(cursor) as u64;
-                Sent::All
-            }
-            Ok(sent) => {
-                self.sent_at_ms = now_ms;
-                totals.bytes_sent += sent as u64;
-                let partial = batch.partial(cursor, sent);
-                let begun = usize::from(!partial.rest.is_empty());
-                totals.events_delivered += (batch.events_in(cursor, sent) + begun) as u64;
-                subscription.cursor = partial.cursor;
-                self.pending = partial.rest;
-                self.block()
-            }
-            Err(error) => self.failed(&error, now_ms),
+        let sent = match write(&mut self.socket, pending, bytes) {
+            Ok(sent) => sent,
+            Err(error) => return self.failed(&error, now_ms),
+        };
+        self.sent_at_ms = now_ms;
+        totals.bytes_sent += sent as u64;
+        let Some(sent) = sent.checked_sub(pending.len()) else {
+            self.pending = self.pending.split_off(sent);
+            return self.block();
+        };
+        self.pending = Bytes::new();
+        if sent == bytes.len() {
+            totals.events_delivered += batch.events_from(cursor) as u64;
+            return Sent::All;
         }
+        let partial = batch.partial(cursor, sent);
+        let begun = usize::from(!partial.rest.is_empty());
+        totals.events_delivered += (batch.events_in(cursor, sent) + begun) as u64;
+        subscription.cursor = partial.cursor;
+        self.pending = partial.rest;
+        self.block()
     }
 
     /// Goes past the batch that was sent whole: on to its end, or to what stands there.
@@ -219,9 +222,14 @@ impl Member {
     }
 }
 
-fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+/// Writes one after the other, in one call if there are both.
+fn write(socket: &mut TcpStream, first: &[u8], then: &[u8]) -> io::Result<usize> {
     loop {
-        match socket.write(bytes) {
+        let result = match (first, then) {
+            ([], bytes) | (bytes, []) => socket.write(bytes),
+            _ => socket.write_vectored(&[IoSlice::new(first), IoSlice::new(then)]),
+        };
+        match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }

@@ -133,10 +133,8 @@ impl Worker {
             self.totals.count(member.closing.unwrap_or(reason));
         }
         self.depart(key);
-        let mut member = self.members.remove(key as usize);
-        // The socket is closed on the next line, which takes it out of the poll in any case.
-        drop(self.poll.registry().deregister(&mut member.socket));
-        drop(member);
+        // Closing the socket takes it out of the poll.
+        drop(self.members.remove(key as usize));
     }
 
     /// Ends a stream whose last byte was taken: says so, and leaves the close to the peer.

@@ -158,25 +158,18 @@ impl Worker {
     }
 
     /// Sends what is pending for a member, and ends its stream if that was the last of it.
-    /// Returns whether frames may follow.
-    pub(crate) fn flush(&mut self, key: u32) -> bool {
+    pub(crate) fn flush(&mut self, key: u32) {
         let member = &mut self.members[key as usize];
         match member.flush(self.now_ms, &mut self.totals) {
-            Sent::All => match member.closing {
-                Some(reason) if member.subscription.is_some() => {
+            Sent::All => {
+                if let Some(reason) = member.closing
+                    && member.subscription.is_some()
+                {
                     self.linger(key, reason);
-                    false
                 }
-                reason => reason.is_none(),
-            },
-            Sent::Blocked => {
-                self.arm(key);
-                false
             }
-            Sent::Gone => {
-                self.remove(key, Disconnect::Client);
-                false
-            }
+            Sent::Blocked => self.arm(key),
+            Sent::Gone => self.remove(key, Disconnect::Client),
         }
     }
 
@@ -188,21 +181,17 @@ impl Worker {
         }
     }
 
-    /// One step of a member that is served alone: what is pending, then a batch from where it
+    /// One step of a member that is served alone: what is pending, with a batch from where it
     /// stands. It goes to the tail until a read of its own has brought it to the watermark.
     fn step(&mut self, key: u32, budget: &mut Budget) {
         let member = &self.members[key as usize];
         if member.blocked {
             return;
         }
-        if !member.pending.is_empty() || member.closing.is_some() {
+        if member.closing.is_some() {
             budget.spend(member.pending.len());
-            if !self.flush(key) || budget.is_spent() {
-                if self.members.get(key as usize).is_some_and(|m| m.is_open()) {
-                    self.serve_alone(key);
-                }
-                return;
-            }
+            self.flush(key);
+            return;
         }
         let member = &mut self.members[key as usize];
         let group = member.group;

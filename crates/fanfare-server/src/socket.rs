@@ -45,7 +45,8 @@ pub(crate) struct Socket {
 impl Socket {
     /// Reads as much as tells the protocols apart (`P` also begins `POST`).
     pub(crate) async fn accept(mut stream: TcpStream) -> io::Result<(Protocol, Self)> {
-        let mut ahead = BytesMut::with_capacity(PREFACE.len());
+        // Room for the whole head of most requests: hyper then has nothing left to read.
+        let mut ahead = BytesMut::with_capacity(READ_AHEAD_BYTES);
         let mut wait = KEEPALIVE_IDLE_MS_MAX;
         let protocol = loop {
             let read = timeout(Duration::from_millis(wait), stream.read_buf(&mut ahead)).await??;
@@ -107,6 +108,10 @@ impl AsyncRead for Socket {
             let take = self.ahead.len().min(buf.remaining());
             buf.put_slice(&self.ahead[..take]);
             self.ahead.advance(take);
+            if self.ahead.is_empty() {
+                // Its memory goes now and not with the connection.
+                self.ahead = Bytes::new();
+            }
         }
         self.activity.on_read();
         Poll::Ready(Ok(()))
@@ -149,6 +154,8 @@ impl AsyncWrite for Socket {
     }
 }
 
+/// Bytes that are read before the protocol is known.
+const READ_AHEAD_BYTES: usize = 1_024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[cfg(test)]
