@@ -132,34 +132,30 @@ impl Fleet {
         Ok(GroupId(id))
     }
 
-    /// Waits until so many subscribers of a class are connected.
-    pub(crate) async fn connected(&self, class: usize, count: u64) -> io::Result<()> {
-        let mut last = (0, Instant::now());
+    /// Subscribes a group and waits until all of it has connected.
+    pub(crate) async fn join(&self, group: Group) -> io::Result<GroupId> {
+        let (class, more) = (group.class, group.channels.len() as u64);
+        // Not those that are connected: some of a group that left just now still count as that.
+        let before = self.tally.of(class).connects;
+        let id = self.subscribe(group).await?;
+        let mut last = (before, Instant::now());
         loop {
             let counts = self.tally.of(class);
-            if counts.connected >= count {
-                return Ok(());
+            if counts.connects >= before + more {
+                return Ok(id);
             }
-            if counts.connected != last.0 {
-                last = (counts.connected, Instant::now());
+            if counts.connects != last.0 {
+                last = (counts.connects, Instant::now());
             }
             if last.1.elapsed() > PATIENCE {
                 return Err(io::Error::other(format!(
-                    "only {} of {count} subscribers are connected, {} attempts failed",
-                    counts.connected, counts.refused
+                    "only {} of {more} subscribers connected, {} attempts failed",
+                    counts.connects - before,
+                    counts.refused
                 )));
             }
             tokio::time::sleep(LOOK).await;
         }
-    }
-
-    /// Subscribes a group and waits until all of it is connected.
-    pub(crate) async fn join(&self, group: Group) -> io::Result<GroupId> {
-        let (class, more) = (group.class, group.channels.len() as u64);
-        let before = self.tally.of(class).connected;
-        let id = self.subscribe(group).await?;
-        self.connected(class, before + more).await?;
-        Ok(id)
     }
 
     /// Closes a group's connections; the hub is told by the kernel alone.

@@ -8,6 +8,7 @@ mod cpus;
 mod endpoint;
 mod fleet;
 mod ledger;
+mod metrics;
 mod outcome;
 mod pairs;
 mod payload;

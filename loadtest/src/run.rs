@@ -244,6 +244,21 @@ impl Run {
         Ok(())
     }
 
+    /// Finds fault with what must not happen to the subscribers of a class that read all they get.
+    pub(crate) fn check_undisturbed(&mut self, class: usize, who: &str) {
+        let counts = self.fleet.tally().of(class);
+        let faults = [
+            (counts.gaps, "gaps were told to"),
+            (counts.ended, "streams were ended of"),
+            (counts.refused, "connects were refused to"),
+        ];
+        for (count, what) in faults {
+            if count > 0 {
+                self.fault(format!("{count} {what} {who}"));
+            }
+        }
+    }
+
     /// The result.
     pub(crate) fn finish(self) -> Outcome {
         self.progress.finish_and_clear();

@@ -1,11 +1,14 @@
 //! The scenarios: each loads one server in one way and says what it found.
 
 pub(crate) mod burst;
+pub(crate) mod churn;
 pub(crate) mod fanout;
 pub(crate) mod idle;
 pub(crate) mod mixed;
 pub(crate) mod narrow;
 pub(crate) mod publish;
+pub(crate) mod slow;
+pub(crate) mod soak;
 pub(crate) mod storm;
 
 use std::io;
@@ -16,11 +19,14 @@ use crate::{outcome::Outcome, run::Common};
 #[derive(Clone, Debug, clap::Subcommand)]
 pub(crate) enum Scenario {
     Burst(burst::Burst),
+    Churn(churn::Churn),
     Fanout(fanout::Fanout),
     Idle(idle::Idle),
     Mixed(mixed::Mixed),
     Narrow(narrow::Narrow),
     Publish(publish::Publish),
+    Slow(slow::Slow),
+    Soak(soak::Soak),
     Storm(storm::Storm),
 }
 
@@ -31,11 +37,14 @@ impl Scenario {
         runtime.block_on(async {
             match self {
                 Self::Burst(scenario) => scenario.run(common).await,
+                Self::Churn(scenario) => scenario.run(common).await,
                 Self::Fanout(scenario) => scenario.run(common).await,
                 Self::Idle(scenario) => scenario.run(common).await,
                 Self::Mixed(scenario) => scenario.run(common).await,
                 Self::Narrow(scenario) => scenario.run(common).await,
                 Self::Publish(scenario) => scenario.run(common).await,
+                Self::Slow(scenario) => scenario.run(common).await,
+                Self::Soak(scenario) => scenario.run(common).await,
                 Self::Storm(scenario) => scenario.run(common).await,
             }
         })

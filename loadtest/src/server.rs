@@ -12,6 +12,7 @@ use std::{
 use crate::{
     cpus::Cpus,
     endpoint::{Endpoint, Kind},
+    metrics::Metrics,
     process::{self, Usage},
 };
 
@@ -27,6 +28,9 @@ pub(crate) struct ServerArgs {
     /// The process whose CPU and memory are counted, with --url
     #[arg(long, requires = "url", global = true)]
     pub(crate) pid: Option<u32>,
+    /// Where a hub that runs already answers its operators, with --url
+    #[arg(long, value_name = "IP:PORT", requires = "url", global = true)]
+    pub(crate) admin: Option<SocketAddr>,
     /// A bearer token for servers that ask for one
     #[arg(long, global = true)]
     pub(crate) token: Option<String>,
@@ -53,6 +57,8 @@ const BACKLOG: i32 = 4_096;
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) endpoint: Endpoint,
+    /// Where it answers its operators, if it is a hub and that is known.
+    admin: Option<SocketAddr>,
     pid: Option<u32>,
     child: Option<Child>,
     directory: Option<PathBuf>,
@@ -65,6 +71,15 @@ impl ServerArgs {
         let server = self.server_cpus.clone().unwrap_or(server);
         Ok((server, self.client_cpus.clone().unwrap_or(client)))
     }
+
+    /// The same with a setting for a hub that is started here, unless one was given.
+    pub(crate) fn with_setting(mut self, flag: &str, value: impl std::fmt::Display) -> Self {
+        let given = self.server_arg.iter().any(|arg| arg.split('=').next() == Some(flag));
+        if self.target == Kind::Fanfare && !given {
+            self.server_arg.push(format!("{flag}={value}"));
+        }
+        self
+    }
 }
 
 impl Server {
@@ -74,7 +89,8 @@ impl Server {
         let address = args.url.map_or_else(free_address, Ok)?;
         let (kind, token, prefix) = (args.target, args.token.clone(), prefix.to_owned());
         let endpoint = Endpoint { kind, address, token, prefix };
-        let mut server = Self { endpoint, pid: args.pid, child: None, directory: None };
+        let (admin, pid) = (args.admin, args.pid);
+        let mut server = Self { endpoint, admin, pid, child: None, directory: None };
         if args.url.is_none() {
             let (server_cpus, client_cpus) = args.cpus()?;
             let directory = std::env::temp_dir().join(format!(
@@ -84,7 +100,9 @@ impl Server {
             ));
             fs::create_dir_all(&directory)?;
             server.directory = Some(directory.clone());
-            let mut command = command(args, address, &directory)?;
+            let admin = free_address()?;
+            server.admin = (args.target == Kind::Fanfare).then_some(admin);
+            let mut command = command(args, address, admin, &directory)?;
             let errors = fs::File::create(directory.join("stderr"))?;
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
             server_cpus.enter()?;
@@ -106,6 +124,14 @@ impl Server {
     /// What its processes use now; nothing is known of a server without `--pid`.
     pub(crate) fn usage(&self) -> io::Result<Option<Usage>> {
         self.pid.map(process::usage).transpose()
+    }
+
+    /// What a hub tells its operators now; none if where is not known.
+    pub(crate) async fn metrics(&self) -> io::Result<Option<Metrics>> {
+        match self.admin {
+            Some(admin) => Metrics::scrape(admin).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn await_listener(&mut self) -> io::Result<()> {
@@ -146,13 +172,17 @@ fn free_address() -> io::Result<SocketAddr> {
 }
 
 /// The command that starts a server.
-fn command(args: &ServerArgs, address: SocketAddr, directory: &Path) -> io::Result<Command> {
+fn command(
+    args: &ServerArgs,
+    address: SocketAddr,
+    admin: SocketAddr,
+    directory: &Path,
+) -> io::Result<Command> {
     let this = std::env::current_exe()?;
     let mut command = match args.target {
         Kind::Fanfare => {
             let beside = this.with_file_name("fanfare");
             let mut command = Command::new(args.hub.clone().unwrap_or(beside));
-            let admin = free_address()?;
             command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
             command
         }

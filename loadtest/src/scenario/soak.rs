@@ -122,7 +122,7 @@ impl Soak {
             .with_setting("--journal-events-max", plan.journal);
         let mut run = Run::start(&Common { server, ..common.clone() }, "soak")?;
         self.parameters(&mut run, &plan);
-        let mut cast = self.cast(&run).await?;
+        let mut cast = Box::pin(self.cast(&run)).await?;
         let mut seen = Seen::new();
         let meter = run.meter()?;
         seen.quiet_point(&run, true).await?;
@@ -189,12 +189,17 @@ impl Soak {
         let bursts = std::iter::repeat_n(BURSTS, self.subscribers);
         let standing = run.fleet.join(Group::new(bursts.chain(steady).collect())).await?;
         run.fleet.expect(standing, 1).await?;
-        let publisher = || Publisher::connect(&run.server.endpoint);
+        // Whose publish was answered, the hub has accepted: it has all its files from here on.
+        let publisher = async |channel, size| {
+            let mut publisher = Publisher::connect(&run.server.endpoint).await?;
+            publisher.publish(channel, size).await?;
+            io::Result::Ok(publisher)
+        };
         Ok(Cast {
             standing,
-            bursts: publisher().await?,
-            steady: publisher().await?,
-            large: publisher().await?,
+            bursts: publisher(BURSTS, SIZE).await?,
+            steady: publisher(STEADY.start, SIZE).await?,
+            large: publisher(LARGE, LARGE_SIZE).await?,
             comers: Comers::new(COMERS, STEADY, self.churn_rate, self.stay),
             fresh: FRESH_FROM,
         })
