@@ -196,7 +196,7 @@ impl Bars {
         self.judge("P6", what, (format!("{text} ×"), "within ±15 %"), holds, both(&all));
 
         let (one, many) = (publish(1, 16, 60_000, false), publish(100_000, 16, 60_000, false));
-        let pairs = self.pairs(&many, (Kind::Fanfare, &one), self.args.runs)?;
+        let pairs = self.pairs(&many, (Kind::Fanfare, &one), 2 * self.args.runs + 1)?;
         let found = ratio(&pairs, CPU_PER_EVENT);
         let holds = found.map(|found| (0.8..=1.2).contains(&found.median));
         let what = "CPU of a publish at 100,000 channels, against 1";
@@ -267,9 +267,13 @@ impl Bars {
         let pairs = self.pairs(&storm, (Kind::BareAccept, &storm), self.args.runs)?;
         let found = ratio(&pairs, "all caught up after");
         let holds = found.map(|found| found.median <= 2.5);
+        let cost = ratio(&pairs, "CPU per reconnect");
+        let text = format!("{}; CPU {}", times(found), times(cost));
         let what = "storm of 10,000 with 100 events each: time, against bare accepting";
-        self.judge("P10", what, (times(found), "≤ 2.5 ×"), holds, both(&pairs));
+        // A connect costs its client more than bare accepting costs the server, so against that
+        // the generator is always the slower part, and only the hub's runs can be doubted for it.
         let hub = pairs.iter().map(|(hub, _)| hub);
+        self.judge("P10", what, (text, "≤ 2.5 ×"), holds, hub.clone());
         let found = spread(hub.clone(), "delivery to those who stayed p99");
         let holds = found.map(|found| found.median <= 0.25);
         let what = "storm of 10,000: delivery p99 of those who stayed";
