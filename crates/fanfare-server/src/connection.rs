@@ -104,7 +104,6 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
-        .writev(false)
         .keep_alive(!full)
         .serve_connection(TokioIo::new(socket), service);
     let stall_ms = u64::from(shared.state.config.write_stall_ms_max);

@@ -76,6 +76,11 @@ pub(crate) const PREFLIGHT_AGE_S: u32 = 86_400;
 
 /// Bytes of a request's head: a last event id of 5 kB is a gap, not an error.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a request that are read before its protocol is known: the whole head of most.
+pub(crate) const READ_AHEAD_BYTES: usize = 1_024;
+/// Bytes of an answer whose pieces are joined for one write: an ack with its head. Longer ones are
+/// left where they are counted.
+pub(crate) const JOINED_BYTES_MAX: usize = 512;
 /// Milliseconds between two HTTP/2 pings, and how long one may go unanswered: dead peers.
 pub(crate) const H2_PING_INTERVAL_MS: u64 = 20_000;
 /// See [`H2_PING_INTERVAL_MS`].

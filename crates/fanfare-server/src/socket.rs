@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     activity::Activity,
-    limits::{HEAD_READ_MS_MAX, KEEPALIVE_IDLE_MS_MAX},
+    limits::{HEAD_READ_MS_MAX, JOINED_BYTES_MAX, KEEPALIVE_IDLE_MS_MAX, READ_AHEAD_BYTES},
 };
 
 /// What a connection begins with.
@@ -35,11 +35,22 @@ pub(crate) struct Socket {
     stream: TcpStream,
     /// Given to the next reads first.
     ahead: Bytes,
-    /// Whether a write first lets other tasks run, so that what they have goes out with it.
-    gathers: bool,
-    /// Whether they have run since the last write.
-    gathered: bool,
+    /// How far a write over HTTP/2 has let others go first; none over HTTP/1.
+    gather: Option<Gather>,
     activity: Arc<Activity>,
+}
+
+/// The streams of an HTTP/2 connection are tasks that were woken for the same event. The runtime
+/// runs the connection right after the first of them, and without a pause it would write after
+/// each. So its first write waits once, for all that are queued to run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Gather {
+    /// The next write waits.
+    Due,
+    /// It waits now.
+    Waiting,
+    /// Writes go out until the connection has nothing left to do.
+    Done,
 }
 
 impl Socket {
@@ -63,10 +74,8 @@ impl Socket {
         };
         let activity = Activity::new(protocol == Protocol::Http1);
         activity.on_read();
-        // The streams of an HTTP/2 connection are tasks that were woken for the same event: without
-        // a pause the connection would write after each of them.
-        let (gathers, gathered) = (protocol == Protocol::Http2, false);
-        Ok((protocol, Self { stream, ahead: ahead.freeze(), gathers, gathered, activity }))
+        let gather = (protocol == Protocol::Http2).then_some(Gather::Due);
+        Ok((protocol, Self { stream, ahead: ahead.freeze(), gather, activity }))
     }
 
     /// What the connection is doing.
@@ -79,19 +88,40 @@ impl Socket {
         self.stream
     }
 
-    /// Ready once the tasks that were to run before this write have run.
+    /// Ready unless others are to run before this write.
     fn gather(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if self.gathers && !std::mem::replace(&mut self.gathered, true) {
-            // A task that wakes itself goes to the end of its queue.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        match self.gather {
+            Some(Gather::Due) => {
+                self.gather = Some(Gather::Waiting);
+                // A task that wakes itself goes to the end of its queue.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Some(Gather::Waiting) => {
+                self.gather = Some(Gather::Done);
+                Poll::Ready(())
+            }
+            Some(Gather::Done) | None => Poll::Ready(()),
         }
-        Poll::Ready(())
     }
 
-    fn note<T>(&mut self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Writes small pieces as one: for the kernel that is cheaper than a list of them.
+    fn poll_write_joined(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut joined = [0; JOINED_BYTES_MAX];
+        let mut length = 0;
+        for buf in bufs {
+            joined[length..length + buf.len()].copy_from_slice(buf);
+            length += buf.len();
+        }
+        self.poll_write(cx, &joined[..length])
+    }
+
+    fn note<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.activity.on_write(result.is_ready());
-        self.gathered &= result.is_pending();
         result
     }
 }
@@ -103,7 +133,12 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+            // h2 reads until there is nothing more, once per wake-up, before it writes.
+            if read.is_pending() && self.gather == Some(Gather::Done) {
+                self.gather = Some(Gather::Due);
+            }
+            ready!(read)?;
         } else {
             let take = self.ahead.len().min(buf.remaining());
             buf.put_slice(&self.ahead[..take]);
@@ -134,6 +169,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let bytes = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        if self.gather.is_none() && bytes <= JOINED_BYTES_MAX {
+            return self.poll_write_joined(cx, bufs);
+        }
         ready!(self.gather(cx));
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.note(result)
@@ -154,9 +193,8 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// Bytes that are read before the protocol is known.
-const READ_AHEAD_BYTES: usize = 1_024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const _: () = assert!(READ_AHEAD_BYTES >= PREFACE.len());
 
 #[cfg(test)]
 mod tests {
@@ -176,20 +214,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_http2_lets_others_run_before_each_write() {
+    async fn only_http2_lets_others_run_before_it_writes() {
         for (first, waits) in [(PREFACE, true), (b"GET / HTTP/1.1\r\n".as_slice(), false)] {
             let (mut socket, mut peer) = accept(first).await;
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut read = vec![0; first.len()];
+            socket.read_exact(&mut read).await.unwrap();
+            assert_eq!(read, first);
             for _ in 0..2 {
-                let mut cx = Context::from_waker(Waker::noop());
-                let write = Pin::new(&mut socket).poll_write(&mut cx, b"x");
-                assert_eq!(write.is_pending(), waits);
-                assert!(!socket.activity().is_blocked(), "it waits for others, not for its peer");
-                if waits {
-                    let write = poll_fn(|cx| Pin::new(&mut socket).poll_write(cx, b"x"));
-                    assert_eq!(write.await.unwrap(), 1);
+                // Once per wake-up, however many writes there are.
+                for waits in [waits, false, false] {
+                    let mut byte = [0];
+                    let mut nothing = ReadBuf::new(&mut byte);
+                    if waits {
+                        let write = Pin::new(&mut socket).poll_write(&mut cx, b"x");
+                        assert!(write.is_pending());
+                        assert!(!socket.activity().is_blocked(), "its peer is not in the way");
+                        let read = Pin::new(&mut socket).poll_read(&mut cx, &mut nothing);
+                        assert!(read.is_pending());
+                    }
+                    let write = Pin::new(&mut socket).poll_write(&mut cx, b"x");
+                    assert!(matches!(write, Poll::Ready(Ok(1))));
+                    assert_eq!(peer.read_u8().await.unwrap(), b'x');
                 }
-                assert_eq!(peer.read_u8().await.unwrap(), b'x');
+                let mut byte = [0];
+                let mut nothing = ReadBuf::new(&mut byte);
+                assert!(Pin::new(&mut socket).poll_read(&mut cx, &mut nothing).is_pending());
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn small_pieces_are_written_as_one_and_large_ones_as_they_are() {
+        let (mut socket, mut peer) = accept(b"GET / HTTP/1.1\r\n").await;
+        for bytes in [3, JOINED_BYTES_MAX, JOINED_BYTES_MAX + 1] {
+            let text: Vec<u8> = (0..bytes).map(|at| at as u8).collect();
+            let (one, two) = text.split_at(2);
+            let pieces = [io::IoSlice::new(one), io::IoSlice::new(two)];
+            let write = poll_fn(|cx| Pin::new(&mut socket).poll_write_vectored(cx, &pieces));
+            assert_eq!(write.await.unwrap(), bytes);
+            let mut got = vec![0; bytes];
+            peer.read_exact(&mut got).await.unwrap();
+            assert_eq!(got, text);
         }
     }
 }
