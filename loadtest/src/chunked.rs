@@ -3,9 +3,10 @@
 /// Where a reader stands between two pieces.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Chunked {
-    /// In a size, with the value so far.
+    /// Before the first digit of a size.
     #[default]
     Start,
+    /// In a size, with the value so far.
     Size(u64),
     /// After the size, up to the end of the line.
     Extension(u64),

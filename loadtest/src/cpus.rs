@@ -62,6 +62,11 @@ impl Cpus {
         Ok(sched_setaffinity(None, &set)?)
     }
 
+    /// Whether some are in both.
+    pub(crate) fn overlap(&self, other: &Self) -> bool {
+        self.0.iter().any(|core| other.0.contains(core))
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
@@ -79,6 +84,13 @@ mod tests {
         assert_eq!(Cpus::halves()?, before);
         assert_eq!(before.0 == before.1, Cpus::all()?.len() == 1);
         Ok(())
+    }
+
+    #[test]
+    fn cores_in_both_are_found() {
+        let cpus = |text: &str| text.parse::<Cpus>().unwrap();
+        assert!(cpus("0,2-4").overlap(&cpus("4-5")));
+        assert!(!cpus("0,2-4").overlap(&cpus("1,5")));
     }
 
     #[test]

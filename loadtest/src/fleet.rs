@@ -12,6 +12,7 @@ use std::{
     collections::HashMap,
     io,
     sync::{Arc, atomic::AtomicU32, atomic::Ordering::Relaxed},
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -58,8 +59,6 @@ pub(crate) struct Group {
     pub(crate) class: usize,
     pub(crate) transport: Transport,
     pub(crate) reading: Reading,
-    /// Whether they come back when the server ends their stream (HTTP/1.1 only).
-    pub(crate) returns: bool,
     /// How many of a thread may be connecting at once.
     pub(crate) connecting_max: usize,
 }
@@ -73,7 +72,6 @@ impl Group {
             class: 0,
             transport: Transport::Http1,
             reading: Reading::Fast,
-            returns: false,
             connecting_max: 512,
         }
     }
@@ -94,6 +92,7 @@ const ORDERS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Fleet {
     threads: Vec<mpsc::Sender<Order>>,
+    handles: Vec<JoinHandle<io::Result<()>>>,
     tally: Arc<Tally>,
     groups: AtomicU32,
 }
@@ -105,13 +104,14 @@ impl Fleet {
         let start = |index: usize| {
             let (sender, orders) = mpsc::channel(ORDERS_MAX);
             let (endpoint, tally, cpus) = (endpoint.clone(), Arc::clone(&tally), cpus.clone());
-            std::thread::Builder::new()
+            let handle = std::thread::Builder::new()
                 .name(format!("subscribers-{index}"))
                 .spawn(move || cpus.enter().and_then(|()| thread::run(endpoint, tally, orders)))?;
-            Ok(sender)
+            Ok((sender, handle))
         };
-        let threads = (0..threads.max(1)).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { threads, tally, groups: AtomicU32::new(0) })
+        let started = (0..threads.max(1)).map(start).collect::<io::Result<Vec<_>>>()?;
+        let (threads, handles) = started.into_iter().unzip();
+        Ok(Self { threads, handles, tally, groups: AtomicU32::new(0) })
     }
 
     /// What they count.
@@ -234,7 +234,7 @@ impl Fleet {
         Ok(all)
     }
 
-    /// Compares the ids that all threads and the publishers saw; returns how many differ.
+    /// Compares the ids and data that all threads and the publishers saw; returns how many differ.
     pub(crate) async fn disagreements(&self, published: &HashMap<u32, Ids>) -> io::Result<u64> {
         let mut all = published.clone();
         let mut differ = 0;
@@ -244,6 +244,17 @@ impl Fleet {
             }
         }
         Ok(differ)
+    }
+}
+
+impl Drop for Fleet {
+    /// Waits until all connections are closed, so that closing them is no load for what comes next.
+    fn drop(&mut self) {
+        self.threads.clear();
+        for handle in self.handles.drain(..) {
+            // Whoever asked a thread that failed was told so.
+            let _told = handle.join();
+        }
     }
 }
 

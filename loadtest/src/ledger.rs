@@ -1,46 +1,53 @@
 //! What has to be true of every subscriber: each event of its channel once, in order, under the
-//! same id that every other subscriber and the publisher were given.
+//! same id and with the same data that every other subscriber and the publisher were given.
 
-use std::hash::{BuildHasher, Hasher};
-
-/// The ids of a channel's events by their number, as 64-bit hashes; 0 where none was seen yet.
+/// The ids and data of a channel's events by their number, as 64-bit hashes of both; 0 where none
+/// was seen yet.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ids {
     hashes: Vec<u64>,
 }
 
 impl Ids {
-    /// Notes the id of event `number` (from 1); whether it is the one that was noted before.
-    pub(crate) fn agree(&mut self, number: u64, id: &[u8]) -> bool {
-        self.agree_hash(number, hash(id))
+    /// Notes id and data of event `number` (from 1); whether they are those that were noted before.
+    pub(crate) fn agree(&mut self, number: u64, id: &[u8], data: &[u8]) -> bool {
+        self.agree_hash(number, hash(id, data))
     }
 
-    fn agree_hash(&mut self, number: u64, id: u64) -> bool {
+    fn agree_hash(&mut self, number: u64, hash: u64) -> bool {
         let index = number as usize;
         if index >= self.hashes.len() {
             self.hashes.resize(index + 1, 0);
         }
         let noted = &mut self.hashes[index];
         if *noted == 0 {
-            *noted = id;
+            *noted = hash;
         }
-        *noted == id
+        *noted == hash
     }
 
-    /// How many of `other`'s ids differ from those noted here; it notes what was not.
+    /// How many of `other`'s events differ from those noted here; it notes what was not.
     pub(crate) fn merge(&mut self, other: &Self) -> u64 {
-        let differ = |(number, id): (usize, &u64)| *id != 0 && !self.agree_hash(number as u64, *id);
+        let differ =
+            |(number, hash): (usize, &u64)| *hash != 0 && !self.agree_hash(number as u64, *hash);
         other.hashes.iter().enumerate().map(differ).filter(|differs| *differs).count() as u64
     }
 }
 
-/// A hash that is the same in all threads of this process, and never 0.
-fn hash(id: &[u8]) -> u64 {
-    use std::{collections::hash_map::RandomState, sync::OnceLock};
-    static KEYS: OnceLock<RandomState> = OnceLock::new();
-    let mut hasher = KEYS.get_or_init(RandomState::new).build_hasher();
-    hasher.write(id);
-    hasher.finish().max(1)
+/// A hash that is never 0. Each step can be undone, so whatever changes within eight bytes changes
+/// it; nobody chooses what is hashed here, so it need not be safe against that.
+fn hash(id: &[u8], data: &[u8]) -> u64 {
+    let step =
+        |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    let mut hash = 0;
+    for part in [id, data] {
+        let (words, rest) = part.as_chunks::<8>();
+        hash = words.iter().map(|word| u64::from_le_bytes(*word)).fold(hash, step);
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        hash = step(step(hash, u64::from_le_bytes(last)), part.len() as u64);
+    }
+    hash.max(1)
 }
 
 /// Where one subscriber stands in its channel.
@@ -120,13 +127,29 @@ mod tests {
     #[test]
     fn ids_have_to_agree() {
         let (mut one, mut two) = (Ids::default(), Ids::default());
-        assert!(one.agree(1, b"a-1") && one.agree(2, b"a-2") && one.agree(1, b"a-1"));
-        assert!(!one.agree(2, b"a-3"));
-        assert!(two.agree(2, b"a-2") && two.agree(3, b"a-3"));
+        let mut note = |number, id: &[u8]| one.agree(number, id, b"x");
+        assert!(note(1, b"a-1") && note(2, b"a-2") && note(1, b"a-1"));
+        assert!(!note(2, b"a-3"));
+        assert!(two.agree(2, b"a-2", b"x") && two.agree(3, b"a-3", b"x"));
         assert_eq!(one.merge(&two), 0);
-        assert!(one.agree(3, b"a-3"), "merging notes ids");
-        assert!(two.agree(4, b"x") && two.agree(5, b"y"));
-        assert!(one.agree(4, b"a-4"));
+        assert!(one.agree(3, b"a-3", b"x"), "merging notes events");
+        assert!(two.agree(4, b"x", b"x") && two.agree(5, b"y", b"x"));
+        assert!(one.agree(4, b"a-4", b"x"));
         assert_eq!(one.merge(&two), 1);
+    }
+
+    #[test]
+    fn data_has_to_agree() {
+        let mut ids = Ids::default();
+        let mut data: Vec<u8> = (0..100).collect();
+        assert!(ids.agree(1, b"a-1", &data) && ids.agree(1, b"a-1", &data));
+        for at in 0..data.len() {
+            data[at] ^= 0x80;
+            assert!(!ids.agree(1, b"a-1", &data), "at {at}");
+            data[at] ^= 0x80;
+        }
+        assert!(!ids.agree(1, b"a-1", &data[..99]));
+        assert!(!ids.agree(1, b"a-1\0", &data), "where the id ends counts too");
+        assert!(!ids.agree(1, b"", &[b"a-1", &data[..]].concat()));
     }
 }

@@ -14,6 +14,7 @@ mod pairs;
 mod payload;
 mod process;
 mod publisher;
+mod ranges;
 mod report;
 mod run;
 mod scenario;
@@ -29,6 +30,7 @@ use std::{
 };
 
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     bare::Baseline, bars::BarsArgs, endpoint::Kind, report::Report, run::Common,
@@ -70,7 +72,7 @@ struct Compare {
     /// The other, by whose figures those of the one are divided
     b: Kind,
     /// How often each is run
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = ranges::some::<usize>)]
     runs: usize,
     #[command(subcommand)]
     scenario: Scenario,
@@ -84,6 +86,7 @@ struct Listen {
 }
 
 fn main() -> ExitCode {
+    allow_files();
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
@@ -94,10 +97,35 @@ fn main() -> ExitCode {
     }
 }
 
+/// Allows as many open files as may be allowed: each subscriber is one, here and in the server that
+/// is started.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // If it cannot be raised, whoever needs more is told so by the first connect that fails.
+    let _as_it_was =
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// The arguments as they were given, for reports: without the token, which is nobody else's.
+fn command_line(arguments: impl Iterator<Item = String>) -> String {
+    const HIDDEN: &str = "…";
+    let mut shown = Vec::new();
+    let mut is_token = false;
+    for argument in arguments {
+        shown.push(match argument.split_once('=') {
+            _ if is_token => HIDDEN.to_owned(),
+            Some(("--token", _)) => format!("--token={HIDDEN}"),
+            _ => argument.clone(),
+        });
+        is_token = !is_token && argument == "--token";
+    }
+    shown.join(" ")
+}
+
 fn run(cli: Cli) -> io::Result<ExitCode> {
     let common = cli.common;
     let mut report = Report {
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: command_line(std::env::args()),
         machine: process::machine(),
         ..Report::default()
     };
@@ -111,12 +139,16 @@ fn run(cli: Cli) -> io::Result<ExitCode> {
             report.outcomes.push(outcome);
         }
         Command::Compare(Compare { a, b, runs, scenario }) => {
+            if common.server.url.is_some() {
+                let why = "compare starts both servers itself: it takes no --url";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+            }
             report.outcomes = pairs::compare(&common, a, b, &scenario, runs)?;
             report.title = format!("{a} beside {b}");
         }
         Command::Bars(args) => {
             report.title = "bars".to_owned();
-            let bars = bars::measure(common.clone(), args)?;
+            let bars = bars::measure(common.clone(), args);
             (report.verdicts, report.outcomes) = (bars.verdicts, bars.outcomes);
         }
         Command::Sweep(args) => {
@@ -155,4 +187,18 @@ fn tell(report: &Report, common: &Common) -> io::Result<ExitCode> {
 fn serve(baseline: Baseline, at: &Listen) -> io::Result<ExitCode> {
     baseline.run(server::listen(at.listen)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_in_reports() {
+        let shown = |text: &str| command_line(text.split(' ').map(ToOwned::to_owned));
+        assert_eq!(shown("a --token secret --json"), "a --token … --json");
+        assert_eq!(shown("a --token=secret fanout"), "a --token=… fanout");
+        assert_eq!(shown("a --token --token b"), "a --token … b");
+        assert_eq!(shown("a --server-arg=--x=1"), "a --server-arg=--x=1");
+    }
 }

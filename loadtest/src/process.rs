@@ -1,6 +1,6 @@
 //! What a process and the machine use, from `/proc`.
 
-use std::{fs, io, path::PathBuf};
+use std::{collections::HashMap, ffi::OsString, fs, io, path::PathBuf};
 
 /// The figures of a server's processes at one moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,13 +33,20 @@ pub(crate) fn family(pid: u32) -> Vec<u32> {
 
 /// Nanoseconds of CPU of a process's threads.
 pub(crate) fn cpu_ns(pid: u32) -> io::Result<u64> {
-    let mut sum = 0;
+    Ok(threads_ns(pid)?.values().sum())
+}
+
+/// Nanoseconds of CPU of each thread of a process, by its id.
+pub(crate) fn threads_ns(pid: u32) -> io::Result<HashMap<OsString, u64>> {
+    let mut threads = HashMap::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?;
         // A thread may end between the listing and the look.
-        let Ok(line) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-        sum += line.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+        let Ok(line) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+        let ns = line.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+        threads.insert(task.file_name(), ns);
     }
-    Ok(sum)
+    Ok(threads)
 }
 
 /// Nanoseconds in which the machine's cores were not idle, in steps of clock ticks.

@@ -35,7 +35,9 @@ pub(crate) struct Publisher {
 pub(crate) struct Log {
     /// The number of the newest event of each channel.
     pub(crate) newest: Newest,
-    /// The ids that were answered, by channel.
+    /// How many events were published.
+    pub(crate) events: u64,
+    /// The ids that were answered and the data that got them, by channel.
     pub(crate) ids: HashMap<u32, Ids>,
     /// Nanoseconds from the first byte of a request to the last of its answer.
     pub(crate) latencies: Histogram<u64>,
@@ -48,19 +50,15 @@ pub(crate) struct Log {
 impl Default for Log {
     fn default() -> Self {
         let (newest, ids) = (HashMap::new(), HashMap::new());
-        Self { newest, ids, latencies: histogram(), refused: 0, refusal: 0 }
+        Self { newest, events: 0, ids, latencies: histogram(), refused: 0, refusal: 0 }
     }
 }
 
 impl Log {
-    /// How many events were published.
-    pub(crate) fn events(&self) -> u64 {
-        self.newest.values().sum()
-    }
-
     /// Adds what another publisher published to other channels.
     pub(crate) fn merge(&mut self, other: Self) {
         self.newest.extend(other.newest);
+        self.events += other.events;
         self.ids.extend(other.ids);
         // Both have the bounds of `histogram`.
         let _same_bounds = self.latencies.add(other.latencies);
@@ -80,9 +78,19 @@ impl Publisher {
 
     /// Publishes the next event of a channel with data of `size` bytes, and waits for the answer.
     pub(crate) async fn publish(&mut self, channel: u32, size: usize) -> io::Result<()> {
+        self.publish_at(payload::now_ns(), channel, size).await
+    }
+
+    /// The same with the moment from which its delivery counts, such as [`Pace::wait`] returns.
+    pub(crate) async fn publish_at(
+        &mut self,
+        stamp_ns: u64,
+        channel: u32,
+        size: usize,
+    ) -> io::Result<()> {
         let number = self.log.newest.get(&channel).copied().unwrap_or(0) + 1;
         self.data.clear();
-        payload::write(&mut self.data, number, size);
+        payload::write(&mut self.data, stamp_ns, number, size);
         let began_ns = payload::now_ns();
         self.stream.write_all(&self.endpoint.publish(channel, &self.data)).await?;
         let (status, body) = self.answer().await?;
@@ -93,8 +101,9 @@ impl Publisher {
             return Ok(());
         }
         self.log.newest.insert(channel, number);
+        self.log.events += 1;
         if let Some(id) = answered_id(self.endpoint.kind, &self.answer[body..]) {
-            self.log.ids.entry(channel).or_default().agree(number, id);
+            self.log.ids.entry(channel).or_default().agree(number, id, &self.data);
         }
         Ok(())
     }
@@ -179,12 +188,13 @@ impl LinePublisher {
     pub(crate) fn add(&mut self, channel: u32, size: usize) {
         let newest = self.publisher.log.newest.entry(channel).or_default();
         *newest += 1;
+        self.publisher.log.events += 1;
         let lines = &mut self.lines;
         let endpoint = &self.publisher.endpoint;
         // Writing to memory does not fail.
         let _infallible =
             write!(lines, "{{\"channel\":\"{}/{channel}\",\"data\":\"", endpoint.prefix);
-        payload::write(lines, *newest, size);
+        payload::write(lines, payload::now_ns(), *newest, size);
         lines.extend_from_slice(b"\"}\n");
     }
 
@@ -211,7 +221,7 @@ impl LinePublisher {
         self.publisher.stream.write_all(b"0\r\n\r\n").await?;
         let (status, body) = self.publisher.answer().await?;
         let answer = String::from_utf8_lossy(&self.publisher.answer[body..]).into_owned();
-        let accepted = format!("\"accepted\":{}", self.publisher.log.events());
+        let accepted = format!("\"accepted\":{}", self.publisher.log.events);
         if status != 200 || !answer.contains(&accepted) {
             return Err(io::Error::other(format!("not {accepted}, but {status} {answer}")));
         }
@@ -219,23 +229,60 @@ impl LinePublisher {
     }
 }
 
+/// By how much a timer may be late: both it and the call that it waits in count milliseconds.
+const TIMER_LATE_NS_MAX: u64 = 2_000_000;
+
 /// Waits for moments that are `1 / rate` apart, whatever happens between them.
 #[derive(Debug)]
 pub(crate) struct Pace {
     interval: Duration,
     next: tokio::time::Instant,
+    /// How late the timer was when it was waited for last.
+    timer_late_ns: u64,
 }
 
 impl Pace {
     /// The first moment is now.
     pub(crate) fn new(per_second: f64) -> Self {
         let interval = Duration::from_secs_f64(1.0 / per_second);
-        Self { interval, next: tokio::time::Instant::now() }
+        Self { interval, next: tokio::time::Instant::now(), timer_late_ns: 0 }
     }
 
-    /// Waits for the next moment; not at all if that is past.
-    pub(crate) async fn wait(&mut self) {
-        tokio::time::sleep_until(self.next).await;
+    /// Waits for the next moment; not at all if that is past. Returns from when on what is done now
+    /// counts, on the clock of [`payload::now_ns`]: from the moment that was planned, so that
+    /// whatever kept the caller until it was past counts too, but not what the timer is late.
+    pub(crate) async fn wait(&mut self) -> u64 {
+        let planned = self.next;
+        let is_past = planned <= tokio::time::Instant::now();
+        tokio::time::sleep_until(planned).await;
         self.next += self.interval;
+        let planned_ns = payload::ns_at(planned.into_std());
+        let late_ns = payload::now_ns().saturating_sub(planned_ns);
+        if !is_past {
+            self.timer_late_ns = late_ns.min(TIMER_LATE_NS_MAX);
+        }
+        planned_ns + late_ns.min(self.timer_late_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_moment_that_is_past_counts_from_when_it_was_planned() {
+        let began_ns = payload::now_ns();
+        let mut pace = Pace::new(100.0);
+        let first_ns = pace.wait().await;
+        std::thread::sleep(Duration::from_millis(60));
+        for nth in 1..=5 {
+            let late_ns = pace.wait().await - first_ns;
+            assert!(late_ns <= nth * 10_000_000, "event {nth} is stamped {late_ns} ns later");
+        }
+        let mut stamp_ns = 0;
+        for _ in 0..5 {
+            stamp_ns = pace.wait().await;
+        }
+        assert!(stamp_ns - began_ns >= 100_000_000 && stamp_ns <= payload::now_ns());
     }
 }

@@ -1,8 +1,11 @@
 //! What all scenarios have in common: a server, a fleet, a measure of what they use, and a result.
 
 use std::{
+    collections::HashMap,
+    ffi::OsString,
     io,
     path::PathBuf,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -10,8 +13,8 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    fleet::{Counts, Fleet},
-    outcome::{Axis, Line, Outcome, Plot, Unit},
+    fleet::{Counts, Fleet, Group, GroupId},
+    outcome::{Outcome, Unit},
     process::{self, Usage},
     publisher::Log,
     server::{Server, ServerArgs},
@@ -36,11 +39,19 @@ pub(crate) struct Common {
     pub(crate) quiet: bool,
 }
 
-/// Past this share of its cores the generator is what is measured, not the server.
+/// Past this share of its cores, or of one for one of its threads, the generator is what is
+/// measured, not the server.
 const SATURATED_SHARE: f64 = 0.95;
 
-/// Past this share of the machine what else runs on it may be what is measured.
-const OTHERS_SHARE: f64 = 0.25;
+/// Past so many cores what else runs on the machine may be what is measured.
+const OTHERS_CORES: f64 = 0.4;
+
+/// By what factor, and by how much more, publishing may take longer than planned.
+const LATE_FACTOR: f64 = 1.1;
+const LATE: Duration = Duration::from_millis(20);
+
+/// How often the progress of connecting is shown.
+const SHOW: Duration = Duration::from_millis(100);
 
 /// A run of a scenario.
 #[derive(Debug)]
@@ -58,7 +69,7 @@ pub(crate) struct Meter {
     began: Instant,
     server: Option<Usage>,
     counts: Counts,
-    generator_ns: u64,
+    threads_ns: HashMap<OsString, u64>,
     machine_ns: u64,
 }
 
@@ -75,15 +86,17 @@ pub(crate) struct Spent {
     pub(crate) bytes: u64,
     /// The part of its cores that the generator used.
     pub(crate) generator_share: f64,
-    /// The part of the machine's cores that neither the server nor the generator used; none if
-    /// the server's part is not known.
-    pub(crate) others_share: Option<f64>,
+    /// The part of one core that the busiest of its threads used.
+    pub(crate) busiest_share: f64,
+    /// The cores that neither the server nor the generator used; none if the server's part is not
+    /// known.
+    pub(crate) others_cores: Option<f64>,
 }
 
 impl Run {
     /// Starts the server and the fleet.
     pub(crate) fn start(common: &Common, scenario: &str) -> io::Result<Self> {
-        let (_, cpus) = common.server.cpus()?;
+        let (server_cpus, cpus) = common.server.cpus()?;
         cpus.enter()?;
         let server = Server::start(&common.server, scenario)?;
         let threads = common.threads.unwrap_or(cpus.len());
@@ -94,7 +107,11 @@ impl Run {
         let target = common.server.target.to_string();
         progress.set_prefix(format!("{scenario} {target}"));
         let outcome = Outcome { scenario: scenario.to_owned(), target, ..Outcome::default() };
-        Ok(Self { server, fleet, outcome, progress, cpus: cpus.len() })
+        let mut run = Self { server, fleet, outcome, progress, cpus: cpus.len() };
+        if common.server.url.is_none() && server_cpus.overlap(&cpus) {
+            run.complain("the server and the generator share cores".to_owned());
+        }
+        Ok(run)
     }
 
     /// Another fleet on the same cores.
@@ -120,36 +137,50 @@ impl Run {
         self.progress.set_position(done);
     }
 
+    /// Subscribes a group and waits until all of it has connected, which are steps of the stage.
+    pub(crate) async fn join(&self, group: Group) -> io::Result<GroupId> {
+        let mut joined = pin!(self.fleet.join(group));
+        loop {
+            tokio::select! {
+                done = &mut joined => return done,
+                () = tokio::time::sleep(SHOW) => self.step(self.fleet.tally().all().connected),
+            }
+        }
+    }
+
     /// Begins to measure.
     pub(crate) fn meter(&self) -> io::Result<Meter> {
         let (server, counts) = (self.server.usage()?, self.fleet.tally().all());
-        let generator_ns = process::cpu_ns(std::process::id())?;
+        let threads_ns = process::threads_ns(std::process::id())?;
         let machine_ns = process::machine_busy_ns()?;
-        Ok(Meter { began: Instant::now(), server, counts, generator_ns, machine_ns })
+        Ok(Meter { began: Instant::now(), server, counts, threads_ns, machine_ns })
     }
 
     /// What was used and done since `meter`.
     pub(crate) fn spent(&self, meter: &Meter) -> io::Result<Spent> {
         let wall = meter.began.elapsed();
-        let generator_ns = process::cpu_ns(std::process::id())? - meter.generator_ns;
+        let threads_ns = process::threads_ns(std::process::id())?;
+        // A thread that ended meanwhile is not in it any more, one that began counts in full.
+        let before = |thread: &OsString| meter.threads_ns.get(thread).copied().unwrap_or(0);
+        let used = threads_ns.iter().map(|(thread, ns)| ns.saturating_sub(before(thread)));
+        let (generator_ns, busiest_ns) =
+            used.fold((0, 0), |(sum, most), ns| (sum + ns, ns.max(most)));
         let counts = self.fleet.tally().all();
         let server_cpu_ns = match (self.server.usage()?, meter.server) {
             (Some(after), Some(before)) => Some(after.cpu_ns.saturating_sub(before.cpu_ns)),
             _ => None,
         };
-        let machine_ns = process::machine_busy_ns()? - meter.machine_ns;
-        let cores = process::cores();
-        let others_share = server_cpu_ns.map(|server_ns| {
-            let others_ns = machine_ns.saturating_sub(server_ns + generator_ns);
-            others_ns as f64 / wall.as_nanos() as f64 / cores as f64
-        });
+        let machine_ns = process::machine_busy_ns()?.saturating_sub(meter.machine_ns);
+        let cores = |ns: u64| ns as f64 / wall.as_nanos() as f64;
+        let others = |server_ns| cores(machine_ns.saturating_sub(server_ns + generator_ns));
         Ok(Spent {
             wall,
-            others_share,
+            others_cores: server_cpu_ns.map(others),
             server_cpu_ns,
             events: counts.events - meter.counts.events,
             bytes: counts.bytes - meter.counts.bytes,
-            generator_share: generator_ns as f64 / wall.as_nanos() as f64 / self.cpus as f64,
+            generator_share: cores(generator_ns) / self.cpus as f64,
+            busiest_share: cores(busiest_ns),
         })
     }
 
@@ -159,7 +190,8 @@ impl Run {
     }
 
     /// Adds the server's CPU for each of `count` things, if it is known, and what share of its
-    /// cores the generator used; complains if that was all of them.
+    /// cores the generator used; complains if that was all of them, or all that one of its threads
+    /// can use.
     pub(crate) fn cost(&mut self, name: &str, spent: &Spent, count: u64) {
         if let Some(cpu_ns) = spent.server_cpu_ns {
             self.figure(name, cpu_ns as f64 / 1e9 / count.max(1) as f64, Unit::Seconds);
@@ -167,18 +199,35 @@ impl Run {
             self.figure("server, of one core", share, Unit::Share);
         }
         self.figure("generator, of its cores", spent.generator_share, Unit::Share);
-        if let Some(share) = spent.others_share {
+        if let Some(cores) = spent.others_cores {
+            let share = cores / process::cores() as f64;
             self.figure("all else, of all cores", share, Unit::Share);
-            if share > OTHERS_SHARE {
-                let share = share * 100.0;
-                self.complain(format!("other processes used {share:.0} % of the machine"));
+            if cores > OTHERS_CORES {
+                self.complain(format!("other processes used {cores:.1} cores"));
             }
         }
+        let busiest = spent.generator_share.max(spent.busiest_share);
+        self.outcome.saturated |= busiest > SATURATED_SHARE;
         if spent.generator_share > SATURATED_SHARE {
             self.complain(format!(
                 "the generator used {:.0} % of its cores: this is its result, not the server's",
                 spent.generator_share * 100.0
             ));
+        } else if spent.busiest_share > SATURATED_SHARE {
+            self.complain(format!(
+                "a thread of the generator used {:.0} % of a core: this is its result, not the \
+                 server's",
+                spent.busiest_share * 100.0
+            ));
+        }
+    }
+
+    /// Adds how long it took to publish so many events; complains if that was longer than `rate`
+    /// asks for, since then it is another load.
+    pub(crate) fn published(&mut self, events: u64, rate: f64, took: Duration) {
+        self.figure("published after", took.as_secs_f64(), Unit::Seconds);
+        if let Some(reached) = too_slow(events, rate, took) {
+            self.complain(format!("published {reached:.1}/s instead of {rate:.1}/s"));
         }
     }
 
@@ -195,52 +244,34 @@ impl Run {
 
     /// Adds percentiles of latencies in nanoseconds, as figures and as a plot.
     pub(crate) fn latency(&mut self, name: &str, latencies: &Histogram<u64>) {
-        for (percentile, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)]
-        {
-            let seconds = latencies.value_at_quantile(quantile) as f64 / 1e9;
-            self.figure(&format!("{name} {percentile}"), seconds, Unit::Seconds);
-        }
-        self.figure(&format!("{name} max"), latencies.max() as f64 / 1e9, Unit::Seconds);
-        let title = "Latency up to a share of the events".to_owned();
-        if !self.outcome.plots.iter().any(|plot| plot.title == title) {
-            let x = Axis {
-                label: "1 in so many is slower".to_owned(),
-                unit: Unit::Count,
-                logarithmic: true,
-            };
-            let y = Axis { label: "latency".to_owned(), unit: Unit::Seconds, logarithmic: true };
-            self.outcome.plots.push(Plot { title: title.clone(), x, y, lines: Vec::new() });
-        }
-        let point = |step: u32| {
-            let one_in = 10f64.powf(f64::from(step) / 8.0);
-            let slowest = latencies.value_at_quantile(1.0 - 1.0 / one_in) as f64 / 1e9;
-            (one_in, slowest)
-        };
-        let steps = (latencies.len().max(1) as f64).log10().min(5.0) * 8.0;
-        let line = Line { name: name.to_owned(), points: (1..=steps as u32).map(point).collect() };
-        let plot = self.outcome.plots.iter_mut().find(|plot| plot.title == title);
-        plot.into_iter().for_each(|plot| plot.lines.push(line.clone()));
+        self.outcome.latency(name, latencies);
     }
 
     /// Compares what subscribers got with what was published, and complains of each difference.
     /// `gaps` says whether subscribers may have been told of gaps.
     pub(crate) async fn verify(&mut self, log: &Log, gaps: bool) -> io::Result<()> {
         let counts = self.fleet.tally().all();
-        let differ = self.fleet.disagreements(&log.ids).await?;
-        let faults = [
-            (counts.lost, "events were lost without a word"),
-            (counts.doubled, "events came twice or out of order"),
-            (counts.wrong + differ, "events had another id or other data than elsewhere"),
-            (log.refused, "publishes were refused"),
-            (if gaps { 0 } else { counts.gaps }, "gaps were told"),
-        ];
-        for (count, what) in faults {
-            if count > 0 {
-                self.fault(format!("{count} {what}"));
-            }
+        let faults = faults(&self.fleet, log, gaps).await?;
+        faults.into_iter().for_each(|fault| self.fault(fault));
+        if log.refused > 0 {
+            let (refused, status) = (log.refused, log.refusal);
+            self.fault(format!("{refused} publishes were refused, with status {status}"));
         }
         self.figure("events delivered", counts.events as f64, Unit::Count);
         self.figure("gaps told", counts.gaps as f64, Unit::Count);
+        Ok(())
+    }
+
+    /// The same for another fleet, to which nothing else may have happened either.
+    pub(crate) async fn verify_beside(
+        &mut self,
+        fleet: &Fleet,
+        who: &str,
+        log: &Log,
+    ) -> io::Result<()> {
+        for fault in faults(fleet, log, false).await? {
+            self.fault(format!("{who}: {fault}"));
+        }
         Ok(())
     }
 
@@ -260,8 +291,51 @@ impl Run {
     }
 
     /// The result.
-    pub(crate) fn finish(self) -> Outcome {
+    pub(crate) fn finish(mut self) -> Outcome {
         self.progress.finish_and_clear();
+        if let Some(said) = self.server.said() {
+            self.fault(format!("the server said: {said}"));
+        }
         self.outcome
+    }
+}
+
+/// How many events a second were published, if that took longer than `rate` allows for: the first
+/// one is published at once.
+pub(crate) fn too_slow(events: u64, rate: f64, took: Duration) -> Option<f64> {
+    let planned = events.saturating_sub(1) as f64 / rate;
+    let took = took.as_secs_f64();
+    (took > LATE_FACTOR * planned + LATE.as_secs_f64()).then(|| events as f64 / took)
+}
+
+/// What a fleet got that differs from what was published or is not as it must be.
+async fn faults(fleet: &Fleet, log: &Log, gaps: bool) -> io::Result<Vec<String>> {
+    let counts = fleet.tally().all();
+    let differ = fleet.disagreements(&log.ids).await?;
+    let unless_gaps = |count| if gaps { 0 } else { count };
+    let faults = [
+        (counts.lost, "events were lost without a word"),
+        (counts.doubled, "events came twice or out of order"),
+        (counts.wrong + differ, "events had another id or other data than elsewhere"),
+        (unless_gaps(counts.gaps), "gaps were told"),
+        (unless_gaps(counts.ended), "streams were ended"),
+        (unless_gaps(counts.refused), "connects were refused"),
+    ];
+    let said = faults.into_iter().filter(|(count, _)| *count > 0);
+    Ok(said.map(|(count, what)| format!("{count} {what}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishing_too_slowly_is_told() {
+        let took = Duration::from_millis;
+        assert_eq!(too_slow(100, 50.0, took(1_980)), None);
+        assert_eq!(too_slow(100, 50.0, took(2_190)), None, "a tenth and 20 ms more");
+        assert_eq!(too_slow(100, 50.0, took(4_000)), Some(25.0));
+        assert_eq!(too_slow(1, 50.0, took(10)), None);
+        assert_eq!(too_slow(0, 50.0, took(0)), None);
     }
 }

@@ -44,7 +44,7 @@ impl Scenario {
                 Self::Narrow(scenario) => scenario.run(common).await,
                 Self::Publish(scenario) => scenario.run(common).await,
                 Self::Slow(scenario) => scenario.run(common).await,
-                Self::Soak(scenario) => scenario.run(common).await,
+                Self::Soak(scenario) => Box::pin(scenario.run(common)).await,
                 Self::Storm(scenario) => scenario.run(common).await,
             }
         })

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::{
     cpus::Cpus,
     endpoint::{Endpoint, Kind},
@@ -134,6 +136,15 @@ impl Server {
         }
     }
 
+    /// The end of what a baseline that was started here said; none if it said nothing. They say
+    /// there what they could not do, such as keep a subscriber.
+    pub(crate) fn said(&self) -> Option<String> {
+        let baseline =
+            matches!(self.endpoint.kind, Kind::BareLoop | Kind::BareRelay | Kind::BareAccept);
+        let directory = self.directory.as_ref().filter(|_| baseline)?;
+        tail(&fs::read(directory.join("stderr")).ok()?)
+    }
+
     fn await_listener(&mut self) -> io::Result<()> {
         let began = Instant::now();
         while let Err(error) = TcpStream::connect(self.endpoint.address) {
@@ -153,12 +164,47 @@ impl Server {
     }
 }
 
+/// How long a server with processes of its own may take to end them.
+const END_PATIENCE: Duration = Duration::from_secs(2);
+/// What is shown at most of what a baseline said, in bytes.
+const SAID_BYTES_MAX: usize = 2_000;
+
+/// The end of what a server said.
+fn tail(said: &[u8]) -> Option<String> {
+    let tail = &said[said.len().saturating_sub(SAID_BYTES_MAX)..];
+    let tail = String::from_utf8_lossy(tail).trim().to_owned();
+    (!tail.is_empty()).then_some(tail)
+}
+
+/// Ends a server and the processes that it started: only itself can end those in order, and who is
+/// killed cannot.
+fn end(child: &mut Child) -> io::Result<()> {
+    let pid = |pid: u32| Pid::from_raw(pid.cast_signed());
+    let family = process::family(child.id());
+    if let Some(child) = pid(child.id()).filter(|_| family.len() > 1) {
+        kill_process(child, Signal::TERM)?;
+    }
+    let began = Instant::now();
+    while family.len() > 1 && began.elapsed() < END_PATIENCE {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill()?;
+    for child in family.into_iter().skip(1).filter_map(pid) {
+        // One that is gone already is what is wanted.
+        let _gone = kill_process(child, Signal::KILL);
+    }
+    child.wait()?;
+    Ok(())
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // Nothing can be done about a child that is gone already, or files that stay.
         if let Some(child) = &mut self.child {
-            let _gone = child.kill();
-            let _gone = child.wait();
+            let _gone = end(child);
         }
         if let Some(directory) = &self.directory {
             let _stays = fs::remove_dir_all(directory);
@@ -218,4 +264,37 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_what_was_said_is_shown() {
+        assert_eq!(tail(b" \n"), None);
+        assert_eq!(tail(b"dropped 3\n"), Some("dropped 3".to_owned()));
+        let long = [vec![b'x'; 5_000], b"end".to_vec()].concat();
+        let shown = tail(&long).unwrap();
+        assert!(shown.len() == SAID_BYTES_MAX && shown.ends_with("xend"));
+    }
+
+    #[test]
+    fn a_server_ends_with_the_processes_it_started() {
+        let script = "trap '' TERM; sleep 60 & sleep 60";
+        let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let began = Instant::now();
+        while process::family(child.id()).len() < 3 && began.elapsed() < END_PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let family = process::family(child.id());
+        assert_eq!(family.len(), 3);
+        end(&mut child).unwrap();
+        let is_running = |pid: &u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !stat.is_empty() && !stat.contains(") Z ")
+        };
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!family.iter().any(is_running));
+    }
 }

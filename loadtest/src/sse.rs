@@ -11,8 +11,6 @@ pub(crate) struct Event<'a> {
     pub(crate) id: &'a [u8],
     /// The data, its lines joined by LF.
     pub(crate) data: &'a [u8],
-    /// `retry` in milliseconds, if the block had one.
-    pub(crate) retry_ms: Option<u64>,
 }
 
 /// What a reader keeps between two pieces: the beginning of an event that is not complete.
@@ -94,7 +92,6 @@ struct Block<'a> {
     data: Option<&'a [u8]>,
     /// Data of more than one line.
     joined: Option<Vec<u8>>,
-    retry_ms: Option<u64>,
     begun: bool,
 }
 
@@ -112,9 +109,6 @@ impl<'a> Block<'a> {
             b"data" => self.add_data(value),
             b"id" if !value.contains(&0) => self.id = value,
             b"event" => self.kind = value,
-            b"retry" => {
-                self.retry_ms = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok())
-            }
             _ => {}
         }
     }
@@ -136,7 +130,6 @@ impl<'a> Block<'a> {
             kind: self.kind,
             id: self.id,
             data: self.joined.as_deref().unwrap_or(first),
-            retry_ms: self.retry_ms,
         });
     }
 }
@@ -170,13 +163,5 @@ mod tests {
             assert_eq!(events(&[&wire[..cut], &wire[cut..]]), whole, "cut at {cut}");
         }
         assert_eq!(events(&wire.chunks(1).collect::<Vec<_>>()), whole);
-    }
-
-    #[test]
-    fn retry_is_in_milliseconds() {
-        let mut seen = Vec::new();
-        let wire = b"retry: 1500\ndata: x\n\nretry: soon\ndata: y\n\n";
-        Parser::default().feed(wire, |event| seen.push(event.retry_ms)).unwrap();
-        assert_eq!(seen, [Some(1500), None]);
     }
 }

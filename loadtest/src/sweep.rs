@@ -63,7 +63,10 @@ pub(crate) fn sweep(common: &Common, args: &SweepArgs) -> io::Result<(Vec<Plot>,
             Scenario::Publish(Publish { channels, connections, events, size: 100, ndjson: false })
         };
         let x = axis("channels", Unit::Count);
+        // The others do not take lines of NDJSON for channels of any name.
+        sweep.beside = &[];
         plots.push(sweep.curve(x, "CPU per event", &CHANNELS, publish)?);
+        sweep.beside = &args.beside;
     }
     if asked(Over::Size) {
         let fanout = |size| {

@@ -278,12 +278,14 @@ impl Server {
         self.published
     }
 
-    /// Removes those who did not take a frame whole, and says so.
+    /// Removes those who did not take a frame whole, and says so of those who were still there.
     fn drop_failed(&mut self, channel: usize) {
         let failed = mem::take(&mut self.failed);
         let full = failed.iter().filter(|failed| failed.is_full).count();
         let (path, gone) = (&self.channels[channel].path, failed.len() - full);
-        say(&format!("dropped subscribers of {path}: {full} were full, {gone} were gone"));
+        if full > 0 {
+            say(&format!("dropped subscribers of {path}: {full} were full, {gone} were gone"));
+        }
         // From the last on, because the last subscriber takes the place of one that leaves.
         for failed in failed.iter().rev() {
             let key = self.channels[channel].subscribers[failed.place].key;

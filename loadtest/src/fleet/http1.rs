@@ -29,32 +29,21 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const SLOW_RECEIVE_BYTES: u32 = 4 * 1024;
 /// How often a slow subscriber reads, in milliseconds.
 const SLOW_READ_MS: u32 = 100;
-/// How long after an end that named no time a subscriber comes back.
-pub(crate) const RETURN_MS: u64 = 1_000;
 
-/// Keeps a subscriber subscribed: for one stream, or again and again if it returns.
+/// Subscribes one, and reads until its stream ends.
 pub(crate) async fn subscribe(
     subscriber: Rc<Subscriber>,
     shared: Rc<Shared>,
     connecting: Rc<Semaphore>,
 ) {
-    loop {
-        let class = shared.class(&subscriber);
-        match open(&subscriber, &shared, &connecting).await {
-            Err(_) => add(&class.refused, 1),
-            Ok((stream, body)) => {
-                let open = Open::new(&subscriber, &shared);
-                read(stream, body, &subscriber, &shared).await;
-                drop(open);
-                add(&class.ended, 1);
-            }
-        }
-        if !subscriber.returns {
-            return;
-        }
-        let wait_ms = subscriber.retry_ms.replace(RETURN_MS);
-        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
-    }
+    let class = shared.class(&subscriber);
+    let Ok((stream, body)) = open(&subscriber, &shared, &connecting).await else {
+        return add(&class.refused, 1);
+    };
+    let open = Open::new(&subscriber, &shared);
+    read(stream, body, &subscriber, &shared).await;
+    drop(open);
+    add(&class.ended, 1);
 }
 
 /// Counts a stream as open while it lives.

@@ -43,14 +43,10 @@ pub(crate) struct Subscriber {
     pub(crate) class: usize,
     /// How fast it reads.
     pub(crate) reading: Reading,
-    /// Whether it comes back when the server ends its stream.
-    pub(crate) returns: bool,
     /// What it must get next.
     pub(crate) position: Cell<Position>,
     /// The last id it saw.
     pub(crate) last_id: RefCell<Vec<u8>>,
-    /// When to come back, as the server said, in milliseconds.
-    pub(crate) retry_ms: Cell<u64>,
 }
 
 impl Subscriber {
@@ -214,11 +210,9 @@ impl Events<'_> {
 
     fn take(&mut self, event: Event<'_>) {
         let Self { subscriber, class, .. } = *self;
+        let same_id = !event.id.is_empty() && *subscriber.last_id.borrow() == event.id;
         if !event.id.is_empty() {
             subscriber.saw(event.id);
-        }
-        if let Some(retry_ms) = event.retry_ms {
-            subscriber.retry_ms.set(retry_ms);
         }
         let mut position = subscriber.position.get();
         if event.kind.starts_with(b"fanfare.") {
@@ -232,16 +226,90 @@ impl Events<'_> {
         let Some((stamp_ns, number)) = payload::read(event.data) else {
             return add(&class.wrong, 1);
         };
-        match position.advance(number) {
+        let step = position.advance(number);
+        match step {
             Step::Next => {}
             Step::Again => add(&class.doubled, 1),
             Step::Lost(events) => add(&class.lost, events),
         }
         subscriber.position.set(position);
         self.count += 1;
-        if !self.channel.ids.agree(number, event.id) {
+        if !self.channel.ids.agree(number, event.id, event.data) || (same_id && step != Step::Again)
+        {
             add(&class.wrong, 1);
         }
         self.latencies.saturating_record(self.now_ns.saturating_sub(stamp_ns));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+    use crate::endpoint::Kind;
+
+    /// How many events are counted, and how many of them as wrong, when each subscriber gets the
+    /// stream that stands for it.
+    fn count(streams: &[Vec<u8>]) -> (u64, u64) {
+        let endpoint = Endpoint {
+            kind: Kind::Fanfare,
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            token: None,
+            prefix: "test".to_owned(),
+        };
+        let shared = Shared {
+            endpoint,
+            tally: Arc::default(),
+            channels: RefCell::default(),
+            latencies: RefCell::new(std::array::from_fn(|_| histogram())),
+            buffer: RefCell::default(),
+            connections: Cell::default(),
+        };
+        for stream in streams {
+            let subscriber = Subscriber {
+                channel: 0,
+                channels: 1,
+                class: 0,
+                reading: Reading::Fast,
+                position: Cell::default(),
+                last_id: RefCell::default(),
+            };
+            let mut position = subscriber.position.get();
+            position.expect(1);
+            subscriber.position.set(position);
+            Body::default().take(stream, &subscriber, &shared);
+        }
+        let counts = shared.tally.all();
+        (counts.events, counts.wrong)
+    }
+
+    fn event(id: &str, number: u64, size: usize) -> Vec<u8> {
+        let mut event = format!("id: {id}\ndata: ").into_bytes();
+        payload::write(&mut event, 5, number, size);
+        event.extend_from_slice(b"\n\n");
+        event
+    }
+
+    #[test]
+    fn changed_events_are_wrong() {
+        let good = [event("e-1", 1, 100), event("e-2", 2, 100)].concat();
+        assert_eq!(count(&[good.clone(), good.clone()]), (4, 0));
+        let mut changed = good.clone();
+        changed[60] ^= 1;
+        assert_eq!(count(&[changed.clone()]), (1, 1), "padding");
+        assert_eq!(count(&[good.clone(), changed]).1, 1, "padding, to another");
+        let short = [event("e-1", 1, 99), event("e-2", 2, 100)].concat();
+        assert_eq!(count(&[good.clone(), short]), (4, 1), "its end is missing");
+        let other = [event("e-1", 1, 100), event("e-3", 2, 100)].concat();
+        assert_eq!(count(&[good, other]), (4, 1), "its id");
+    }
+
+    #[test]
+    fn two_events_have_two_ids() {
+        let same = [event("e-1", 1, 100), event("e-1", 2, 100)].concat();
+        assert_eq!(count(&[same]), (2, 1));
+        let none = [event("", 1, 100), event("", 2, 100)].concat();
+        assert_eq!(count(&[none]), (2, 0));
     }
 }

@@ -133,10 +133,8 @@ impl Members {
                 channels: group.channels_each,
                 class: group.class,
                 reading: group.reading,
-                returns: group.returns,
                 position: Cell::default(),
                 last_id: RefCell::default(),
-                retry_ms: Cell::new(http1::RETURN_MS),
             })
         };
         let subscribers = group.channels.iter().map(subscriber).collect();

@@ -10,6 +10,7 @@ use crate::{
     outcome::{Outcome, Unit},
     process::Usage,
     publisher::{Pace, Publisher},
+    ranges,
     run::{Common, Run, Spent},
 };
 
@@ -17,25 +18,25 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Churn {
     /// How many stay from the beginning to the end
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_parser = ranges::some::<usize>)]
     pub(crate) subscribers: usize,
     /// Channels that all are spread over
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = ranges::some::<u32>)]
     pub(crate) channels: u32,
     /// Subscribers a second that come
-    #[arg(long, default_value_t = 200.0)]
+    #[arg(long, default_value_t = 200.0, value_parser = ranges::not_negative)]
     pub(crate) churn_rate: f64,
     /// Seconds that each of them stays
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, value_parser = ranges::not_negative)]
     pub(crate) stay: f64,
     /// Events a second, over all channels
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, default_value_t = 50.0, value_parser = ranges::positive)]
     pub(crate) rate: f64,
     /// Bytes of data of an event
     #[arg(long, default_value_t = 100)]
     pub(crate) size: usize,
     /// Seconds for which subscribers come and go; before, it is a quarter of that without them
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 20.0, value_parser = ranges::positive)]
     pub(crate) seconds: f64,
 }
 
@@ -54,7 +55,7 @@ impl Churn {
         run.stage("connecting", self.subscribers as u64);
         let channels = 0..self.channels.max(1);
         let standing = Group::new(channels.clone().cycle().take(self.subscribers).collect());
-        let standing = run.fleet.join(standing).await?;
+        let standing = run.join(standing).await?;
         run.fleet.expect(standing, 1).await?;
         let mut publisher = Publisher::connect(&run.server.endpoint).await?;
         let flow = Flow { channels: channels.clone(), rate: self.rate, size: self.size };
@@ -154,11 +155,11 @@ impl Flow {
         let (mut pace, mut turns) = (Pace::new(self.rate), Pace::new(TURNS_PER_S));
         while began.elapsed() < time {
             tokio::select! {
-                () = pace.wait() => {
+                stamp_ns = pace.wait() => {
                     let channel = channels.next().unwrap_or(self.channels.start);
-                    publisher.publish(channel, self.size).await?;
+                    publisher.publish_at(stamp_ns, channel, self.size).await?;
                 }
-                () = turns.wait() => {
+                _ = turns.wait() => {
                     if let Some(comers) = &mut comers {
                         comers.turn(&run.fleet, &publisher.log().newest).await?;
                     }

@@ -1,12 +1,13 @@
 //! One channel, many subscribers, a steady rate: what a delivery costs and how long it takes.
 
-use std::io;
+use std::{io, time::Duration};
 
 use crate::{
     fleet::{Group, GroupId, Transport},
     outcome::{Outcome, Unit},
     payload, process,
     publisher::{Pace, Publisher},
+    ranges,
     run::{Common, Run},
 };
 
@@ -14,19 +15,19 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Fanout {
     /// How many subscribe
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = ranges::some::<usize>)]
     pub(crate) subscribers: usize,
     /// Events a second
-    #[arg(long, default_value_t = 4.0)]
+    #[arg(long, default_value_t = 4.0, value_parser = ranges::positive)]
     pub(crate) rate: f64,
     /// Bytes of data of an event
     #[arg(long, default_value_t = 100)]
     pub(crate) size: usize,
     /// How many events are published
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = ranges::some::<u64>)]
     pub(crate) events: u64,
     /// Over HTTP/2, so many streams on a connection
-    #[arg(long, value_name = "STREAMS")]
+    #[arg(long, value_name = "STREAMS", value_parser = ranges::streams)]
     pub(crate) http2: Option<usize>,
 }
 
@@ -58,7 +59,7 @@ impl Fanout {
         run.cost("CPU per delivery", &spent, spent.events);
         let bytes = spent.bytes as f64 / spent.events.max(1) as f64;
         run.figure("bytes per delivery", bytes, Unit::Bytes);
-        run.figure("published after", published_ns as f64 / 1e9, Unit::Seconds);
+        run.published(self.events, self.rate, Duration::from_nanos(published_ns));
         let delivered_ns = run.fleet.tally().all().newest_ns.saturating_sub(began_ns);
         run.figure("all delivered after", delivered_ns as f64 / 1e9, Unit::Seconds);
         let latencies = run.fleet.latencies().await?;
@@ -84,7 +85,7 @@ impl Fanout {
         run.stage("connecting", self.subscribers as u64);
         let mut group = Group::new(vec![0; self.subscribers]);
         group.transport = self.http2.map_or(Transport::Http1, Transport::Http2);
-        let group = run.fleet.join(group).await?;
+        let group = run.join(group).await?;
         run.fleet.expect(group, 1).await?;
         if let (Some(empty), Some(full)) = (before.0, run.server.usage()?) {
             let count = self.subscribers as f64;
@@ -100,8 +101,8 @@ impl Fanout {
         run.stage("publishing", events);
         let mut pace = Pace::new(self.rate);
         for done in 0..events {
-            pace.wait().await;
-            publisher.publish(0, self.size).await?;
+            let stamp_ns = pace.wait().await;
+            publisher.publish_at(stamp_ns, 0, self.size).await?;
             run.step(done + 1);
         }
         Ok(())

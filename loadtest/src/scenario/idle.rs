@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use crate::{
     fleet::{Group, Transport},
     outcome::{Outcome, Unit},
-    process,
+    process, ranges,
     run::{Common, Run},
 };
 
@@ -13,16 +13,16 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Idle {
     /// How many subscribe
-    #[arg(long, default_value_t = 15_000)]
+    #[arg(long, default_value_t = 15_000, value_parser = ranges::some::<usize>)]
     pub(crate) subscribers: usize,
     /// Each to so many channels of its own, instead of all to one
-    #[arg(long, value_name = "CHANNELS")]
+    #[arg(long, value_name = "CHANNELS", value_parser = ranges::some::<u32>)]
     pub(crate) apart: Option<u32>,
     /// Over HTTP/2, so many streams on a connection
-    #[arg(long, value_name = "STREAMS")]
+    #[arg(long, value_name = "STREAMS", value_parser = ranges::streams)]
     pub(crate) http2: Option<usize>,
     /// Seconds between the last connect and the look
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, value_parser = ranges::not_negative)]
     pub(crate) settle: f64,
 }
 
@@ -43,7 +43,7 @@ impl Idle {
         group.channels_each = self.apart.unwrap_or(1);
         group.transport = self.http2.map_or(Transport::Http1, Transport::Http2);
         let meter = run.meter()?;
-        run.fleet.join(group).await?;
+        run.join(group).await?;
         let spent = run.spent(&meter)?;
         tokio::time::sleep(settle).await;
         let count = self.subscribers as u64;

@@ -7,6 +7,7 @@ use crate::{
     outcome::{Outcome, Unit},
     payload,
     publisher::{LinePublisher, Log},
+    ranges,
     run::{Common, Run},
 };
 
@@ -14,13 +15,13 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Narrow {
     /// How many channels, and subscribers
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, default_value_t = 5_000, value_parser = ranges::some::<u32>)]
     pub(crate) channels: u32,
     /// Over how many streaming publishes the events come
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = ranges::some::<u32>)]
     pub(crate) publishers: u32,
     /// How many events each channel gets
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = ranges::some::<u64>)]
     pub(crate) events: u64,
     /// Bytes of data of an event
     #[arg(long, default_value_t = 100)]
@@ -37,7 +38,7 @@ impl Narrow {
         run.parameter("publishers", self.publishers);
         run.parameter("size", self.size);
         run.stage("connecting", u64::from(self.channels));
-        let group = run.fleet.join(Group::new((0..self.channels).collect())).await?;
+        let group = run.join(Group::new((0..self.channels).collect())).await?;
         run.fleet.expect(group, 1).await?;
         let mut publishers = Vec::new();
         for _ in 0..self.publishers {

@@ -8,6 +8,7 @@ use crate::{
     outcome::{Outcome, Unit},
     payload,
     publisher::{LinePublisher, Log, Publisher},
+    ranges,
     run::{Common, Run},
 };
 
@@ -15,13 +16,13 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Publish {
     /// How many channels are published to in turn; each has one event before the measurement
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = ranges::some::<u32>)]
     pub(crate) channels: u32,
     /// Over how many connections
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 16, value_parser = ranges::some::<u32>)]
     pub(crate) connections: u32,
     /// How many events in all
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = ranges::some::<u64>)]
     pub(crate) events: u64,
     /// Bytes of data of an event
     #[arg(long, default_value_t = 100)]
@@ -62,8 +63,8 @@ impl Publish {
         let log = self.publish(&run, self.events).await?;
         let seconds = (payload::now_ns() - began_ns) as f64 / 1e9;
         let spent = run.spent(&meter)?;
-        run.figure("events a second", self.events as f64 / seconds, Unit::PerSecond);
-        run.cost("CPU per event", &spent, self.events);
+        run.figure("events a second", log.events as f64 / seconds, Unit::PerSecond);
+        run.cost("CPU per event", &spent, log.events);
         if !self.ndjson {
             run.latency("publish", &log.latencies);
         }
@@ -80,7 +81,9 @@ impl Publish {
                 let mut tasks = JoinSet::new();
                 for index in 0..self.connections {
                     let (this, endpoint) = (self.clone(), run.server.endpoint.clone());
-                    let share = events / u64::from(self.connections);
+                    let connections = u64::from(self.connections);
+                    let more = u64::from(u64::from(index) < events % connections);
+                    let share = events / connections + more;
                     tasks.spawn_local(async move {
                         if this.ndjson {
                             let publisher = LinePublisher::connect(&endpoint).await?;
@@ -117,7 +120,8 @@ impl Publish {
         lines.finish().await
     }
 
-    /// The channels of a connection, over and over: every so-manieth, beginning at its own.
+    /// The channels of a connection, over and over, from its own on: with N connections
+    /// every Nth.
     fn channels_of(&self, index: u32) -> impl Iterator<Item = u32> + use<> {
         let (channels, step) = (self.channels, self.connections);
         (0..).scan(index % channels, move |next, _: u64| {

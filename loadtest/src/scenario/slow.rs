@@ -10,6 +10,7 @@ use crate::{
     outcome::{Outcome, Unit},
     process,
     publisher::{Pace, Publisher},
+    ranges,
     run::{Common, Run},
 };
 
@@ -17,16 +18,16 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Slow {
     /// How many subscribe
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, default_value_t = 5_000, value_parser = ranges::some::<usize>)]
     pub(crate) subscribers: usize,
     /// Events a second
-    #[arg(long, default_value_t = 50.0)]
+    #[arg(long, default_value_t = 50.0, value_parser = ranges::positive)]
     pub(crate) rate: f64,
     /// Bytes of data of an event
     #[arg(long, default_value_t = 4_096)]
     pub(crate) size: usize,
     /// How many events are published
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = ranges::some::<u64>)]
     pub(crate) events: u64,
     /// The share of the subscribers that read slowly, from 0 to 1
     #[arg(long, default_value_t = 0.02)]
@@ -78,7 +79,9 @@ impl Slow {
         let _warm_up = run.fleet.latencies().await?;
         memory(&mut run, "before")?;
         let meter = run.meter()?;
+        let began = Instant::now();
         self.publish(&run, &mut publisher, self.events).await?;
+        let published = began.elapsed();
         let behind = run.fleet.caught_up(groups.fast, publisher.log().newest.clone()).await?;
         let spent = run.spent(&meter)?;
         if behind > 0 {
@@ -86,6 +89,7 @@ impl Slow {
         }
         memory(&mut run, "with stalled subscribers")?;
         run.cost("CPU per delivery", &spent, spent.events);
+        run.published(self.events, self.rate, published);
         let slow = spent.wall.as_secs_f64() * self.count(SLOW).max(1) as f64;
         let slow = run.fleet.tally().of(SLOW).bytes as f64 / slow;
         run.figure("a slow one's reading per second", slow, Unit::Bytes);
@@ -95,7 +99,7 @@ impl Slow {
         self.await_closed(&mut run).await?;
         run.fleet.leave(groups.never).await?;
         memory(&mut run, "after")?;
-        let published = publisher.log().events() * self.count(FAST) as u64;
+        let published = publisher.log().events * self.count(FAST) as u64;
         let complete = run.fleet.tally().of(FAST).events as f64 / published.max(1) as f64;
         run.figure("fast ones' completeness", complete, Unit::Share);
         run.check_undisturbed(FAST, "fast subscribers");
@@ -128,7 +132,7 @@ impl Slow {
         let kind = async |class, reading| {
             let mut group = Group::new(vec![0; self.count(class)]);
             (group.class, group.reading) = (class, reading);
-            let group = run.fleet.join(group).await?;
+            let group = run.join(group).await?;
             run.fleet.expect(group, 1).await?;
             io::Result::Ok(group)
         };
@@ -143,8 +147,8 @@ impl Slow {
         run.stage("publishing", events);
         let mut pace = Pace::new(self.rate);
         for done in 0..events {
-            pace.wait().await;
-            publisher.publish(0, self.size).await?;
+            let stamp_ns = pace.wait().await;
+            publisher.publish_at(stamp_ns, 0, self.size).await?;
             run.step(done + 1);
         }
         Ok(())
@@ -170,7 +174,7 @@ impl Slow {
         }
         run.figure("slow ones, level after", began.elapsed().as_secs_f64(), Unit::Seconds);
         run.figure("gaps told to the slow", counts.gaps as f64, Unit::Count);
-        let possible = publisher.log().events() as f64 * self.count(SLOW).max(1) as f64;
+        let possible = publisher.log().events as f64 * self.count(SLOW).max(1) as f64;
         run.figure("slow ones' completeness", counts.events as f64 / possible, Unit::Share);
         run.figure("slow ones closed by the hub", counts.ended as f64, Unit::Count);
         Ok(())

@@ -13,6 +13,7 @@ use crate::{
     fleet::{Group, GroupId, Newest, Reading},
     outcome::{Outcome, Unit},
     publisher::{Log, Pace, Publisher},
+    ranges,
     run::{Common, Run},
 };
 
@@ -20,25 +21,25 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Soak {
     /// Minutes that it takes; a cycle takes one, or a third of all if that is less
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 20.0, value_parser = ranges::positive)]
     pub(crate) minutes: f64,
     /// How many are subscribed all the time to the channel that has bursts
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_parser = ranges::some::<usize>)]
     pub(crate) subscribers: usize,
     /// Events of a burst, published in 0.8 seconds
-    #[arg(long, default_value_t = 400)]
+    #[arg(long, default_value_t = 400, value_parser = ranges::some::<u64>)]
     pub(crate) burst: u64,
     /// Subscribers a second that come and go beside 500 that stay
-    #[arg(long, default_value_t = 100.0)]
+    #[arg(long, default_value_t = 100.0, value_parser = ranges::not_negative)]
     pub(crate) churn_rate: f64,
     /// Seconds that each of them stays
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 3.0, value_parser = ranges::not_negative)]
     pub(crate) stay: f64,
     /// Subscribers of each cycle that read 50,000 bytes a second, and as many that read nothing
     #[arg(long, default_value_t = 50)]
     pub(crate) slow: usize,
     /// Channels of each cycle that are published to and let go
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 10_000, value_parser = ranges::some::<u32>)]
     pub(crate) channels: u32,
 }
 
@@ -255,8 +256,8 @@ impl Soak {
             sleep_until(began + plan.active.mul_f64(nth)).await;
             let mut pace = Pace::new(self.burst as f64 / BURST_SECONDS);
             for _ in 0..self.burst {
-                pace.wait().await;
-                publisher.publish(BURSTS, SIZE).await?;
+                let stamp_ns = pace.wait().await;
+                publisher.publish_at(stamp_ns, BURSTS, SIZE).await?;
             }
             behind += level(run, standing, publisher.log().newest.clone()).await?;
         }
@@ -274,8 +275,8 @@ impl Soak {
         }
         let mut pace = Pace::new(LARGE_RATE);
         while began.elapsed() < plan.active {
-            pace.wait().await;
-            publisher.publish(LARGE, LARGE_SIZE).await?;
+            let stamp_ns = pace.wait().await;
+            publisher.publish_at(stamp_ns, LARGE, LARGE_SIZE).await?;
         }
         for group in groups {
             run.fleet.leave(group).await?;

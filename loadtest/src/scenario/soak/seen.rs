@@ -44,7 +44,7 @@ pub(super) struct Seen {
     pub(super) latencies: Histogram<u64>,
     /// Subscribers that did not get everything, over all cycles.
     pub(super) behind: u64,
-    /// Ids that differ among subscribers and publishers, and publishes that were refused.
+    /// Events that differ among subscribers and publishers, and publishes that were refused.
     pub(super) differ: u64,
     pub(super) refused: u64,
 }
@@ -100,7 +100,7 @@ impl Seen {
     pub(super) fn report(self, run: &mut Run) {
         let counts = [
             (self.behind, "times a subscriber did not get everything in time"),
-            (self.differ, "events had another id than elsewhere"),
+            (self.differ, "events had another id or other data than elsewhere"),
             (self.refused, "publishes to fresh channels were refused"),
         ];
         for (count, what) in counts {
