@@ -62,10 +62,10 @@ load: build ## Run each scenario of the load generator, and each bench once
 # Not part of `make test`: it takes ten minutes, and a machine that does nothing else.
 bench: build ## Measure the bars of performance, each beside its baseline
 	@cargo build --quiet --release --locked -p fanfare-loadtest
-	@allocations=$$(cargo test --quiet --release --locked -p fanfare-benches --test allocations \
-		-- --nocapture | grep 'allocations') && \
-		$(TARGET_DIR)/release/fanfare-loadtest bars --report $(TARGET_DIR)/bench \
-		--allocations "$$allocations"
+	@cargo test --quiet --release --locked -p fanfare-benches --test allocations -- --nocapture \
+		> $(TARGET_DIR)/allocations.txt || { cat $(TARGET_DIR)/allocations.txt; exit 1; }
+	@$(TARGET_DIR)/release/fanfare-loadtest bars --report $(TARGET_DIR)/bench \
+		--allocations $(TARGET_DIR)/allocations.txt
 
 wasm: ## Check that the core does no IO, where that target is installed
 	@if rustup target list --installed 2>/dev/null | grep -qx $(WASM); then \
