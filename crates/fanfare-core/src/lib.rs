@@ -53,6 +53,6 @@ pub use inspect::{ChannelInfo, ChannelSort, History, HistoryEvent, HistoryFrom, 
 pub use keys::{IdempotencyKey, KeyError};
 pub use name::{ChannelName, NameError, Pattern, Selectors, SelectorsError};
 pub use registry::RegistryFull;
-pub use ring::{Closed, Retention};
+pub use ring::{Closed, Retention, SlowPolicy};
 pub use subscription::{Met, Opening, Replay, Request, Start, Subscribed, Subscription};
 pub use trie::Trie;

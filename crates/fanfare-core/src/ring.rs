@@ -18,6 +18,35 @@ pub struct Retention {
     pub ring_age_ms: u64,
     /// Milliseconds that a closed channel can be replayed.
     pub closed_retention_ms: u64,
+    /// What becomes of a subscriber that falls off the ring.
+    pub slow_policy: SlowPolicy,
+}
+
+/// What becomes of a subscriber that is too slow, so that events it had not got yet left the ring.
+/// Whatever it is, it is told of the gap.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SlowPolicy {
+    /// It goes on with the oldest event that is kept.
+    #[default]
+    Gap,
+    /// Its connection is closed.
+    Disconnect,
+    /// It goes on with the newest event of the channel.
+    Latest,
+}
+
+impl SlowPolicy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Gap, Self::Disconnect, Self::Latest];
+
+    /// The policy as settings spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::Disconnect => "disconnect",
+            Self::Latest => "latest",
+        }
+    }
 }
 
 impl Default for Retention {
@@ -27,6 +56,7 @@ impl Default for Retention {
             ring_bytes_max: limits::RING_BYTES_MAX,
             ring_age_ms: limits::RING_AGE_MS_MAX,
             closed_retention_ms: limits::CLOSED_RETENTION_MS,
+            slow_policy: SlowPolicy::default(),
         }
     }
 }

@@ -101,8 +101,8 @@ fn route(
         "/readyz" => return only(head, Method::GET, GET).and_then(|()| ready(state)),
         _ => {}
     }
-    Listener::Admin.check_host(&state.config, &head.uri, &head.headers)?;
-    let origin = Listener::Admin.origin(&state.config, &head.uri, &head.headers);
+    Listener::Admin.check_host(&state.config(), &head.uri, &head.headers)?;
+    let origin = Listener::Admin.origin(&state.config(), &head.uri, &head.headers);
     origin.check_method(&head.method)?;
     match path {
         "/metrics" => only(head, Method::GET, GET).map(|()| scrape(state, export)),
@@ -195,11 +195,11 @@ fn stats(state: &State) -> Response<Body> {
         "events_published_total": hub.published_total(),
         "publishes_open": state.publishes.len(),
         "rings_bytes": held.bytes,
-        "rings_bytes_max": state.config.rings_bytes_max,
+        "rings_bytes_max": state.config().rings_bytes_max,
         "journal_events": held.journal_events,
-        "journal_events_max": state.config.journal_events_max,
-        "channels_max": state.config.channels_max,
-        "connections_max": state.config.connections_max,
+        "journal_events_max": state.config().journal_events_max,
+        "channels_max": state.config().channels_max,
+        "connections_max": state.config().connections_max,
         "idempotency_keys": held.idempotency_keys,
         "tombstones": held.tombstones,
         "tombstones_forgotten": held.forgotten,

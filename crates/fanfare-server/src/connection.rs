@@ -106,7 +106,7 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
         .max_buf_size(HEAD_BYTES_MAX)
         .keep_alive(!full)
         .serve_connection(TokioIo::new(socket), service);
-    let stall_ms = u64::from(shared.state.config.write_stall_ms_max);
+    let stall_ms = u64::from(shared.state.config().write_stall_ms_max);
     let mut closing = false;
     loop {
         tokio::select! {
@@ -187,7 +187,7 @@ async fn serve_http2(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
         .keep_alive_timeout(Duration::from_millis(H2_PING_MS_MAX));
     let connection = builder.serve_connection(TokioIo::new(socket), service);
     tokio::pin!(connection);
-    let stall_ms = u64::from(shared.state.config.write_stall_ms_max);
+    let stall_ms = u64::from(shared.state.config().write_stall_ms_max);
     let mut closing = false;
     loop {
         tokio::select! {
@@ -265,7 +265,7 @@ fn readable(problem: &Problem, origin: &Origin) -> Response<Body> {
 
 /// The answer of a full hub to anything that changes something.
 fn refuse(state: &State) -> Response<Body> {
-    let max = state.config.connections_max;
+    let max = state.config().connections_max;
     let detail = format!("the hub holds {max} connections, its limit; try again later");
     Problem::unavailable(detail).with_limit("connections_max", max).response()
 }

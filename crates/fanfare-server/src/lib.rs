@@ -37,6 +37,6 @@ mod subscribe;
 mod testing;
 mod upload;
 
-pub use config::Config;
+pub use config::{Config, LogFormat, Telemetry};
 pub use drain::Drained;
 pub use server::{Server, StartError};

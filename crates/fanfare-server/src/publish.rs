@@ -67,7 +67,7 @@ pub(crate) async fn answer<B: Incoming>(
         return Err(Problem::draining(state));
     }
     let (form, options, key) = ask(&target, query, headers)?;
-    let data_max = state.config.event_data_bytes_max;
+    let data_max = state.config().event_data_bytes_max;
     let (source, channel) = match (form, target) {
         (Form::One, Target::Channel(channel)) => {
             return one(state, channel, options, key, &mut upload).await;
@@ -196,7 +196,7 @@ async fn one<B: Incoming>(
 
 /// The whole body, if it is not too long for one event.
 async fn whole<B: Incoming>(state: &State, upload: &mut Upload<B>) -> Result<Bytes, Problem> {
-    let bytes_max = state.config.event_data_bytes_max;
+    let bytes_max = state.config().event_data_bytes_max;
     let too_large = |bytes| {
         state.metrics.reached(Reached::EventDataBytes);
         Problem::event_too_large(bytes, bytes_max)
@@ -341,7 +341,7 @@ mod tests {
         let state = testing::state();
         let body = testing::raw(vec![b"ok\xff".to_vec()]);
         assert_eq!(kind(&state, "", &[], body).await, Kind::NotUtf8);
-        let max = state.config.event_data_bytes_max;
+        let max = state.config().event_data_bytes_max;
         let fits = vec![vec![b'a'; max / 2], vec![b'a'; max - max / 2]];
         post(&state, "", &[], testing::raw(fits)).await.unwrap();
         let body = testing::raw(vec![vec![b'a'; max], vec![b'a']]);

@@ -48,10 +48,10 @@ pub(crate) struct SubscribeRequest {
 pub(crate) async fn answer<B: Incoming>(state: &Arc<State>, request: Request<B>) -> Answer {
     let (head, body) = request.into_parts();
     let upload = Upload::new(body, &head.headers);
-    if let Err(problem) = Listener::Public.check_host(&state.config, &head.uri, &head.headers) {
+    if let Err(problem) = Listener::Public.check_host(&state.config(), &head.uri, &head.headers) {
         return Answer::Response(problem.response());
     }
-    let origin = Listener::Public.origin(&state.config, &head.uri, &head.headers);
+    let origin = Listener::Public.origin(&state.config(), &head.uri, &head.headers);
     let mut response = match dispatch(state, head, upload, &origin).await {
         Ok(Answer::Response(response)) => response,
         Ok(subscribe) => return subscribe,

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use arc_swap::{ArcSwap, Guard};
 use fanfare_core::{Broker, Hub, Replay};
 use fanfare_fanout::Fanout;
 use tokio::sync::Semaphore;
@@ -21,8 +22,8 @@ pub(crate) struct State {
     pub(crate) hub: Arc<Hub>,
     /// Gives publishes their place.
     pub(crate) broker: Arc<dyn Broker>,
-    /// The settings.
-    pub(crate) config: Config,
+    /// The settings that hold now.
+    config: ArcSwap<Config>,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// What requests may hold in memory together.
@@ -64,7 +65,7 @@ impl State {
         Self {
             hub,
             broker,
-            config,
+            config: ArcSwap::from_pointee(config),
             metrics: Metrics::new(),
             requests: Budget::new(REQUESTS_BYTES_MAX),
             connections,
@@ -78,6 +79,12 @@ impl State {
         }
     }
 
+    /// The settings that hold now. They may be others a moment later: what belongs together is
+    /// read from one of these.
+    pub(crate) fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
+    }
+
     /// The time in Unix milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -86,7 +93,7 @@ impl State {
 
     /// Connections of the public listener that are open.
     pub(crate) fn connections_open(&self) -> usize {
-        self.config.connections_max.saturating_sub(self.connections.available_permits())
+        self.config().connections_max.saturating_sub(self.connections.available_permits())
     }
 
     /// Counts how a subscription began.
@@ -102,7 +109,7 @@ impl State {
     /// Begins the drain, once: whoever asks for it, the server's main task sees to the rest.
     pub(crate) fn begin_drain(&self) {
         if !self.draining.is_cancelled() {
-            let period = Duration::from_millis(self.config.drain_period_ms.into());
+            let period = Duration::from_millis(self.config().drain_period_ms.into());
             let ends = self.started.elapsed() + period;
             self.drain_ends_ms.store(ends.as_millis() as u64, Ordering::Relaxed);
             self.draining.cancel();

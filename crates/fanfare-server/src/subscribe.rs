@@ -60,7 +60,7 @@ impl Parameters {
         let SubscribeRequest { selectors, query, headers, origin, version } = asked;
         let start = start(&query, &headers)?;
         let seconds = query.number("heartbeat", 1..=HEARTBEAT_INTERVAL_MS_MAX / 1_000)?;
-        let heartbeat_ms = seconds.map_or(state.config.heartbeat_interval_ms, |s| s * 1_000);
+        let heartbeat_ms = seconds.map_or(state.config().heartbeat_interval_ms, |s| s * 1_000);
         let request = Request {
             selectors,
             start,

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use fanfare_core::{
     Change, ChannelName, CloseReason, Doorbell, Draft, Epoch, Hub, HubLimits, MemoryBroker,
-    Publication, Retention, limits,
+    Publication, limits,
 };
 use http_body_util::BodyExt;
 use hyper::{
@@ -25,10 +25,6 @@ pub(crate) fn config() -> Config {
     Config {
         listen: "127.0.0.1:8080".parse().unwrap(),
         admin_listen: "127.0.0.1:8081".parse().unwrap(),
-        allowed_hosts: Vec::new(),
-        insecure_open: false,
-        insecure_open_admin: false,
-        cors_origins: Vec::new(),
         workers: 1,
         connections_max: 100,
         listen_backlog: 16,
@@ -38,12 +34,11 @@ pub(crate) fn config() -> Config {
         rings_bytes_max: limits::RINGS_BYTES_MAX,
         idempotency_keys_max: 10,
         event_data_bytes_max: 1_000,
-        retention: Retention::default(),
-        channels: Vec::new(),
         heartbeat_interval_ms: 15_000,
         write_stall_ms_max: 30_000,
         socket_unsent_bytes_max: 128 * 1024,
         drain_period_ms: 20_000,
+        ..Config::default()
     }
 }
 

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn connections_are_bounded_by_open_files() {
-        let machine = Machine { cores: 1, memory_bytes: 1 << 30, open_files_max: 1_024 };
+        let machine = Machine { cores: 1, budget_bytes: 1 << 30, open_files_max: 1_024 };
         let flags = clap::Command::new("fanfare").args(settings::arguments());
         let flags = flags.get_matches_from(["fanfare", "--connections-max", "10_000"]);
         let config = settings::load(&flags, &[], &machine).unwrap();

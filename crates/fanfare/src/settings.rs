@@ -20,10 +20,11 @@ use fanfare_server::Config;
 use self::{
     draft::Draft,
     file::File,
+    layers::Given,
     machine::Machine,
     problem::{Place, Problem, Wrong},
     row::Row,
-    table::TABLE,
+    unit::Unit,
 };
 
 /// The flags of the commands that take settings: the file's, and one for each row of the table.
@@ -80,11 +81,21 @@ fn resolve(
         file.map_or_else(File::default, |(path, text)| file::parse(path, text, &mut problems));
     let from_variables = layers::variables(variables, &mut problems);
     let mut draft = Draft::new();
-    for layer in [layers::defaults(machine), file.given, from_variables, layers::flags(flags)] {
+    let given = [file.given, from_variables, layers::flags(flags)];
+    let machine = with_budget(machine, &given);
+    for layer in [layers::defaults(&machine)].into_iter().chain(given) {
         draft.lay(layer, &mut problems);
     }
     draft.lay_channels(file.channels, &mut problems);
     draft.finish(problems)
+}
+
+/// The machine with the memory that was given to the process: defaults are made from it. A wrong
+/// one is told of when its layer is laid.
+fn with_budget(machine: &Machine, layers: &[Vec<Given>]) -> Machine {
+    let given = layers.iter().flatten().rev().find(|given| given.row.key == MEMORY_MAX);
+    let bytes = given.and_then(|given| Unit::Bytes.parse(given.texts.first()?).ok());
+    Machine { budget_bytes: bytes.unwrap_or(machine.budget_bytes), ..*machine }
 }
 
 /// The table of settings as Markdown: the README holds exactly this.
@@ -93,16 +104,18 @@ pub(crate) fn markdown() -> String {
         "| flag | variable | key | default | allowed | what it is |\n|---|---|---|---|---|---|\n\
          | `--{CONFIG}` | `{CONFIG_VARIABLE}` | | none | a path | {CONFIG_HELP} |\n"
     );
-    for row in TABLE {
+    for row in table::rows() {
         let Row { flag, variable, key, help, .. } = row;
+        let restart = if row.live { "" } else { " (needs a restart)" };
         let (default, allowed) = (row.default_words(), row.allowed());
         text.push_str(&format!(
-            "| `{flag}` | `{variable}` | `{key}` | {default} | {allowed} | {help} |\n"
+            "| `{flag}` | `{variable}` | `{key}` | {default} | {allowed} | {help}{restart} |\n"
         ));
     }
     text
 }
 
+const MEMORY_MAX: &str = "memory_max";
 const CONFIG: &str = "config";
 const CONFIG_VARIABLE: &str = "FANFARE_CONFIG";
 const CONFIG_HELP: &str = "A TOML file with settings by key; flags and variables win over it";
@@ -117,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    const MACHINE: Machine = Machine { cores: 4, memory_bytes: 8 << 30, open_files_max: 20_000 };
+    const MACHINE: Machine = Machine { cores: 4, budget_bytes: 4 << 30, open_files_max: 20_000 };
 
     fn read(flags: &[&str], variables: &[(&str, &str)], text: &str) -> Result<Config, Wrong> {
         let command = Command::new("fanfare").no_binary_name(true).args(arguments());
@@ -148,6 +161,9 @@ mod tests {
         assert!(config.channels.is_empty());
         assert_eq!((config.heartbeat_interval_ms, config.write_stall_ms_max), (15_000, 30_000));
         assert_eq!((config.socket_unsent_bytes_max, config.drain_period_ms), (131_072, 20_000));
+        assert_eq!((config.memory_bytes_max, config.connections_per_address_max), (4 << 30, 0));
+        assert_eq!((config.connection_age_ms_max, config.drain_delay_ms), (0, 0));
+        assert_eq!((config.telemetry.log.as_str(), config.telemetry.otlp_percent), ("info", 100));
     }
 
     #[test]
@@ -281,11 +297,19 @@ mod tests {
     }
 
     #[test]
+    fn the_budget_of_the_process_sets_the_defaults_of_its_shares() {
+        let rings = |flags: &[&str], text| read(flags, &[], text).unwrap().rings_bytes_max;
+        assert_eq!(rings(&[], "memory_max = \"256MiB\""), 128 << 20);
+        assert_eq!(rings(&["--memory-max", "1GiB"], "memory_max = \"256MiB\""), 512 << 20);
+        assert_eq!(rings(&["--rings-bytes-max", "100MiB", "--memory-max", "1GiB"], ""), 100 << 20);
+    }
+
+    #[test]
     fn small_machines_have_valid_defaults() {
         let flags = Command::new("fanfare").no_binary_name(true).args(arguments());
         let flags = flags.try_get_matches_from([""; 0]).unwrap();
-        let tiny = Machine { cores: 1, memory_bytes: 0, open_files_max: 64 };
-        let huge = Machine { cores: 512, memory_bytes: u64::MAX, open_files_max: u64::MAX };
+        let tiny = Machine { cores: 1, budget_bytes: 64 << 20, open_files_max: 64 };
+        let huge = Machine { cores: 512, budget_bytes: 64 << 40, open_files_max: u64::MAX };
         for machine in [tiny, huge] {
             assert!(resolve(&flags, &[], None, &machine).is_ok(), "{machine:?}");
         }
@@ -294,7 +318,7 @@ mod tests {
     #[test]
     fn the_markdown_has_every_flag() {
         let markdown = markdown();
-        assert!(TABLE.iter().all(|row| markdown.contains(&format!("| `{}` |", row.flag))));
-        assert_eq!(markdown.lines().count(), TABLE.len() + 3);
+        assert!(table::rows().all(|row| markdown.contains(&format!("| `{}` |", row.flag))));
+        assert_eq!(markdown.lines().count(), table::rows().count() + 3);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use fanfare_core::{
     Change, ChannelName, CloseReason, Doorbell, Draft, Epoch, EventId, EventType, Framing,
     HistoryFrom, Hub, HubLimits, IdempotencyKey, MemoryBroker, Pattern, Publication, Refusal,
-    Request, Retention, Selectors, Start, Subscribed,
+    Request, Retention, Selectors, SlowPolicy, Start, Subscribed,
 };
 
 use super::{
@@ -447,6 +447,7 @@ fn limits(random: &mut Random) -> HubLimits {
         ring_bytes_max: random.pick(&[200, 600, 1_000_000, 1_000_000]),
         ring_age_ms: random.pick(&[1, 300, 50_000, 1_000_000]),
         closed_retention_ms: random.pick(&[1, 1_000, 30_000]),
+        slow_policy: SlowPolicy::Gap,
     };
     let special = retention(random);
     HubLimits {

@@ -1,9 +1,6 @@
 //! A configuration over which the layers are laid, and what contradicts in it at the end.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-};
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use fanfare_core::{Pattern, Retention};
 use fanfare_server::Config;
@@ -38,7 +35,7 @@ struct Kept {
 impl Draft {
     /// Nothing yet: the layer of defaults has a value for every setting.
     pub(crate) fn new() -> Self {
-        Self { config: blank(), places: BTreeMap::new(), kept: Vec::new() }
+        Self { config: Config::default(), places: BTreeMap::new(), kept: Vec::new() }
     }
 
     /// Lays a layer over those before it.
@@ -84,7 +81,8 @@ impl Draft {
         let mut retention = self.config.retention;
         for Given { row, place, texts } in given {
             match apply_to_channels(row, &texts, &mut retention) {
-                Ok(number) => self.kept.push(Kept { key: row.key, place, number }),
+                Ok(Some(number)) => self.kept.push(Kept { key: row.key, place, number }),
+                Ok(None) => {}
                 Err(what) => problems.push(Problem::new(place, what)),
             }
         }
@@ -138,6 +136,13 @@ fn apply(row: &Row, texts: &[String], config: &mut Config) -> Result<(), String>
             let address = text.parse().map_err(|_| not(row, text, "an address"))?;
             set(config, address);
         }
+        Value::Choice { of, set } => {
+            let chosen = choice(row, texts, of)?;
+            match set {
+                Set::Channel(set) => set(&mut config.retention, chosen),
+                Set::Hub(set) => set(config, chosen),
+            }
+        }
         Value::Names { parse, set, .. } => {
             let names = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
             let names: Result<_, _> = names.filter(|name| !name.is_empty()).map(parse).collect();
@@ -151,18 +156,36 @@ fn apply(row: &Row, texts: &[String], config: &mut Config) -> Result<(), String>
             let text = one(texts)?;
             set(config, text.parse().map_err(|_| not(row, text, "true or false"))?);
         }
+        Value::Text { parse, set, .. } => {
+            set(config, parse(one(texts)?).map_err(|what| allowed(row, &what))?);
+        }
     }
     Ok(())
 }
 
-/// The same for a setting of a `[[channels]]` table; answers the number.
-fn apply_to_channels(row: &Row, texts: &[String], kept: &mut Retention) -> Result<u64, String> {
-    let Value::Number { set: Set::Channel(set), .. } = &row.value else {
-        return Err("is not a setting of channels".to_owned());
-    };
-    let number = number(row, texts)?;
-    set(kept, number);
-    Ok(number)
+/// The same for a setting of a `[[channels]]` table; answers the number if it is one.
+fn apply_to_channels(
+    row: &Row,
+    texts: &[String],
+    kept: &mut Retention,
+) -> Result<Option<u64>, String> {
+    match &row.value {
+        Value::Number { set: Set::Channel(set), .. } => {
+            let number = number(row, texts)?;
+            set(kept, number);
+            Ok(Some(number))
+        }
+        Value::Choice { of, set: Set::Channel(set) } => {
+            set(kept, choice(row, texts, of)?);
+            Ok(None)
+        }
+        _ => Err("is not a setting of channels".to_owned()),
+    }
+}
+
+fn choice(row: &Row, texts: &[String], of: &[&'static str]) -> Result<&'static str, String> {
+    let text = one(texts)?;
+    of.iter().find(|word| **word == text).copied().ok_or_else(|| not(row, text, "one of them"))
 }
 
 fn number(row: &Row, texts: &[String]) -> Result<u64, String> {
@@ -200,32 +223,4 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let meets = a.ip() == b.ip()
         || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
     a.port() == b.port() && a.port() != 0 && meets
-}
-
-/// The configuration before the layer of defaults.
-fn blank() -> Config {
-    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Config {
-        listen: nowhere,
-        admin_listen: nowhere,
-        allowed_hosts: Vec::new(),
-        insecure_open: false,
-        insecure_open_admin: false,
-        cors_origins: Vec::new(),
-        workers: 0,
-        connections_max: 0,
-        listen_backlog: 0,
-        channels_max: 0,
-        tombstones_max: 0,
-        journal_events_max: 0,
-        rings_bytes_max: 0,
-        idempotency_keys_max: 0,
-        event_data_bytes_max: 0,
-        retention: Retention::default(),
-        channels: Vec::new(),
-        heartbeat_interval_ms: 0,
-        write_stall_ms_max: 0,
-        socket_unsent_bytes_max: 0,
-        drain_period_ms: 0,
-    }
 }

@@ -9,7 +9,7 @@ use super::{
     layers::Given,
     problem::{Place, Problem, did_you_mean},
     row::{Row, Value},
-    table::{self, TABLE},
+    table,
 };
 use crate::limits::CHANNEL_TABLES_MAX;
 
@@ -65,7 +65,7 @@ impl Reader<'_> {
             } else if let Some(row) = table::by_key(key.get_ref()) {
                 file.given.extend(self.given(row, &key, &item, ""));
             } else {
-                let known = TABLE.iter().map(|row| row.key).chain([CHANNELS]);
+                let known = table::rows().map(|row| row.key).chain([CHANNELS]);
                 self.unknown(&key, "", known);
             }
         }
@@ -101,7 +101,7 @@ impl Reader<'_> {
             } else if let Some(row) = row {
                 given.extend(self.given(row, &key, &item, CHANNELS_DOT));
             } else {
-                let rows = TABLE.iter().filter(|row| row.is_per_channel());
+                let rows = table::rows().filter(|row| row.is_per_channel());
                 self.unknown(&key, CHANNELS_DOT, rows.map(|row| row.key).chain([PATTERN]));
             }
         }

@@ -9,7 +9,7 @@ use super::{
     machine::Machine,
     problem::{Place, Problem, did_you_mean},
     row::{Fallback, Row, Value},
-    table::{self, TABLE},
+    table,
 };
 
 /// A setting as it was given.
@@ -31,7 +31,7 @@ pub(crate) fn defaults(machine: &Machine) -> Vec<Given> {
     };
     let given =
         |row: &'static Row| Given { row, place: Place::Default(row.flag), texts: vec![text(row)] };
-    TABLE.iter().map(given).collect()
+    table::rows().map(given).collect()
 }
 
 /// The settings among the variables. Any other variable that starts with `FANFARE_` is wrong.
@@ -50,7 +50,7 @@ pub(crate) fn variables(
             (Some(_), None) => problems.push(Problem::new(place, "is not UTF-8")),
             (None, text) if is_foreign(name, text.unwrap_or_default()) => {}
             (None, _) => {
-                let hint = did_you_mean(name, TABLE.iter().map(|row| row.variable));
+                let hint = did_you_mean(name, table::rows().map(|row| row.variable));
                 let what = format!("there is no such setting{hint}");
                 problems.push(Problem::new(place, what));
             }
@@ -65,12 +65,12 @@ pub(crate) fn flags(flags: &ArgMatches) -> Vec<Given> {
         let texts = flags.get_many::<String>(row.key)?.cloned().collect();
         Some(Given { row, place: Place::Flag(row.flag), texts })
     };
-    TABLE.iter().filter_map(given).collect()
+    table::rows().filter_map(given).collect()
 }
 
 /// The table as arguments of a command.
 pub(crate) fn arguments() -> impl Iterator<Item = Arg> {
-    TABLE.iter().map(argument)
+    table::rows().map(argument)
 }
 
 fn argument(row: &'static Row) -> Arg {
@@ -80,6 +80,7 @@ fn argument(row: &'static Row) -> Arg {
     let arg = Arg::new(row.key).long(row.flag.trim_start_matches('-')).help(help);
     match row.value {
         Value::Address(_) => arg.value_name("IP:PORT"),
+        Value::Choice { .. } | Value::Text { .. } => arg.value_name("TEXT"),
         Value::Names { .. } => arg.value_name("NAME").action(ArgAction::Append),
         Value::Number { unit, .. } => arg.value_name(unit.value_name()),
         Value::Switch(_) => arg

@@ -10,8 +10,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub(crate) struct Machine {
     /// Cores that it may use.
     pub(crate) cores: u64,
-    /// Bytes of memory that it may use: the machine's, or its control group's if that is less.
-    pub(crate) memory_bytes: u64,
+    /// Bytes of memory that it is to use: unless a setting says so, half of the machine's, or of
+    /// its control group's if that is less.
+    pub(crate) budget_bytes: u64,
     /// Files that it may hold open.
     pub(crate) open_files_max: u64,
 }
@@ -21,7 +22,7 @@ impl Machine {
     pub(crate) fn probe() -> Self {
         Self {
             cores: thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
-            memory_bytes: memory_bytes(),
+            budget_bytes: budget(memory_bytes()),
             open_files_max: raise_open_files(),
         }
     }
@@ -42,6 +43,11 @@ fn raise_open_files() -> u64 {
         Err(_) => before.current,
     };
     holds.unwrap_or(u64::MAX)
+}
+
+/// What a hub uses of so much memory, the least that is allowed at least.
+fn budget(memory_bytes: u64) -> u64 {
+    (memory_bytes / 2).clamp(BUDGET_BYTES_MIN, BUDGET_BYTES_MAX)
 }
 
 fn memory_bytes() -> u64 {
@@ -69,6 +75,10 @@ fn group_limits(groups: &str) -> impl Iterator<Item = u64> {
     files.into_iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
 }
 
+/// What the setting allows.
+pub(crate) const BUDGET_BYTES_MIN: u64 = 64 << 20;
+/// See [`BUDGET_BYTES_MIN`].
+pub(crate) const BUDGET_BYTES_MAX: u64 = 64 << 40;
 /// Taken where the memory cannot be found out.
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 
@@ -86,7 +96,7 @@ mod tests {
     #[test]
     fn this_machine_has_something() {
         let machine = Machine::probe();
-        assert!(1 <= machine.cores && 1 << 20 <= machine.memory_bytes);
+        assert!(1 <= machine.cores && BUDGET_BYTES_MIN <= machine.budget_bytes);
         let soft = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         assert_eq!(machine.open_files_max, soft);
     }

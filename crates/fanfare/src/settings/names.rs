@@ -1,4 +1,8 @@
-//! Names that come in lists: hosts and origins.
+//! Names: hosts, origins, networks, and the address of a collector.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 /// Reads a host name without port, or `*`.
 pub(crate) fn host(text: &str) -> Result<String, String> {
@@ -21,6 +25,26 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
         return Ok(text.to_ascii_lowercase());
     }
     Err(wrong())
+}
+
+/// Reads a network, or an address as the network of it alone.
+pub(crate) fn network(text: &str) -> Result<String, String> {
+    let whole = text.parse().map(|address: IpAddr| IpNet::from(address));
+    match text.parse::<IpNet>().or(whole) {
+        Ok(network) => Ok(network.to_string()),
+        Err(_) => Err(format!("`{}` is not a network or an address", text.escape_debug())),
+    }
+}
+
+/// Reads the base URL of a collector, or nothing.
+pub(crate) fn collector(text: &str) -> Result<String, String> {
+    let wrong = || format!("`{}` is not such a URL", text.escape_debug());
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let rest = text.strip_prefix("http://").ok_or_else(wrong)?;
+    let (name, port) = split_port(rest.trim_end_matches('/'));
+    if is_host(name) && port.is_none_or(is_port) { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
 /// Whether it is a name or an address, `[::1]` with its brackets.

@@ -20,6 +20,8 @@ pub(crate) struct Row {
     pub(crate) default: Fallback,
     /// How its text is read, and where the value goes.
     pub(crate) value: Value,
+    /// Whether a running hub takes a new value, when it is told to read its settings again.
+    pub(crate) live: bool,
     /// What it is, in one sentence.
     pub(crate) help: &'static str,
 }
@@ -29,7 +31,8 @@ impl Row {
     pub(crate) fn allowed(&self) -> String {
         match &self.value {
             Value::Address(_) => "IP:PORT, such as [::1]:8080".to_owned(),
-            Value::Names { words, .. } => (*words).to_owned(),
+            Value::Choice { of, .. } => of.join(", "),
+            Value::Names { words, .. } | Value::Text { words, .. } => (*words).to_owned(),
             Value::Number { unit, range, .. } => {
                 format!("{} to {}", unit.show(*range.start()), unit.show(*range.end()))
             }
@@ -48,7 +51,10 @@ impl Row {
 
     /// Whether it may also stand in a `[[channels]]` table.
     pub(crate) fn is_per_channel(&self) -> bool {
-        matches!(self.value, Value::Number { set: Set::Channel(_), .. })
+        matches!(
+            self.value,
+            Value::Number { set: Set::Channel(_), .. } | Value::Choice { set: Set::Channel(_), .. }
+        )
     }
 }
 
@@ -71,6 +77,13 @@ pub(crate) enum Fallback {
 pub(crate) enum Value {
     /// An IP address with a port.
     Address(fn(&mut Config, SocketAddr)),
+    /// One of a few words.
+    Choice {
+        /// The words.
+        of: &'static [&'static str],
+        /// Keeps it.
+        set: Set<&'static str>,
+    },
     /// Any number of names: the flag repeats, commas separate, the file has an array.
     Names {
         /// Reads one of them.
@@ -87,17 +100,26 @@ pub(crate) enum Value {
         /// What is allowed; durations are in milliseconds.
         range: RangeInclusive<u64>,
         /// Keeps it.
-        set: Set,
+        set: Set<u64>,
     },
     /// On or off.
     Switch(fn(&mut Config, bool)),
+    /// Text of a kind of its own.
+    Text {
+        /// Reads it.
+        parse: fn(&str) -> Result<String, String>,
+        /// Keeps it.
+        set: fn(&mut Config, String),
+        /// What is allowed, for people.
+        words: &'static str,
+    },
 }
 
-/// Where a number goes.
+/// Where a value goes.
 #[derive(Debug)]
-pub(crate) enum Set {
+pub(crate) enum Set<T> {
     /// Into what a channel keeps: for all channels, or for those of a `[[channels]]` table.
-    Channel(fn(&mut Retention, u64)),
+    Channel(fn(&mut Retention, T)),
     /// Into the hub's own settings.
-    Hub(fn(&mut Config, u64)),
+    Hub(fn(&mut Config, T)),
 }
