@@ -63,7 +63,7 @@ pub(super) static ROWS: &[Row] = &[
             set: Set::Hub(|config, number| config.connection_age_ms_max = number),
         },
         live: true,
-        help: "Age at which a subscriber is told to reconnect, give or take a fifth; 0s is no limit",
+        help: "Age at which a subscriber is told to reconnect, give or take a fifth, 0s for none",
     },
     Row {
         flag: "--connect-rate-max",
@@ -102,7 +102,7 @@ pub(super) static ROWS: &[Row] = &[
             set: Set::Hub(|config, number| config.publish_rate_max = half(number)),
         },
         live: true,
-        help: "Events published a second; one alone is refused past it, streams wait; 0 is no limit",
+        help: "Events published a second; one alone is refused past it, streams wait; 0: no limit",
     },
     Row {
         flag: "--publish-rate-per-address-max",
