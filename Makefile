@@ -11,7 +11,7 @@ WASM := wasm32-unknown-unknown
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run build test setup fmt lint unit docs integration loom sim clients load wasm deny \
-	advisories bench
+	advisories bench ops
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ run: ## Start a hub
 build: ## Build the binary: target/release/fanfare
 	@cargo build --quiet --release --locked
 
-test: setup fmt lint unit docs integration wasm loom sim clients load ## Run all tests
+test: setup fmt lint unit docs integration wasm loom sim clients load ops ## Run all tests
 
 setup: ## Install what the tests with real clients need
 	@$(CLIENTS)/setup
@@ -58,6 +58,9 @@ load: build ## Run each scenario of the load generator, and each bench once
 	@cargo build --quiet --release --locked -p fanfare-loadtest
 	@loadtest/smoke $(TARGET_DIR)/release/fanfare-loadtest $(TARGET_DIR)/loadtest
 	@cargo test --quiet --locked -p fanfare-benches --benches
+
+ops: build ## Run the tests of ops/: rules, dashboard, unit, package, image, manifests
+	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare ops/tests/run
 
 # Not part of `make test`: it takes ten minutes, and a machine that does nothing else.
 bench: build ## Measure the bars of performance, each beside its baseline
