@@ -1,5 +1,8 @@
-//! The commands that talk to a hub: `publish` and `subscribe`.
+//! The commands that talk to a hub: its public listener for publishers and subscribers, the
+//! operators' one for the rest.
 
+pub(crate) mod admin;
+pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod publish;
 pub(crate) mod subscribe;

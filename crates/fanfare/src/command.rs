@@ -1,9 +1,14 @@
 //! The command line: which commands there are and what they take. The flags of the settings
 //! come from their table.
 
+pub(crate) mod operator;
+
 use std::env;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, ValueHint, builder::PossibleValuesParser, value_parser,
+};
+use clap_complete::Shell;
 
 use crate::{
     client::{
@@ -16,9 +21,23 @@ use crate::{
 
 /// The whole command line.
 pub(crate) fn command() -> Command {
+    let table = Command::new("settings-table").about("Print the settings as Markdown").hide(true);
+    shown().subcommand(table)
+}
+
+/// What users are told of it.
+pub(crate) fn shown() -> Command {
     let serve = Command::new("serve").about("Run a hub (what no command means, too)");
     let check = Command::new("check").about("Say whether the configuration is fine");
-    let table = Command::new(SETTINGS_TABLE).about("Print the settings as Markdown").hide(true);
+    let commands = [
+        serve.args(settings::arguments()).after_help(AFTER_HELP),
+        publish(),
+        subscribe(),
+        operator::health(),
+        check.args(settings::arguments()).after_help(AFTER_HELP),
+        completions(),
+    ];
+    let names: Vec<_> = commands.iter().map(|command| command.get_name().to_owned()).collect();
     Command::new("fanfare")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A broadcast hub for Server-Sent Events")
@@ -26,11 +45,35 @@ pub(crate) fn command() -> Command {
         .args(settings::arguments())
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
-        .subcommand(serve.args(settings::arguments()).after_help(AFTER_HELP))
-        .subcommand(publish())
-        .subcommand(subscribe())
-        .subcommand(check.args(settings::arguments()).after_help(AFTER_HELP))
-        .subcommand(table)
+        .subcommands(commands)
+        .subcommand(man(names))
+}
+
+fn completions() -> Command {
+    Command::new("completions")
+        .about("Print what a shell needs to complete commands and flags")
+        .arg(
+            Arg::new("shell").value_name("SHELL").required(true).value_parser(value_parser!(Shell)),
+        )
+}
+
+fn man(commands: Vec<String>) -> Command {
+    Command::new("man")
+        .about("Print the manual page of fanfare or of one of its commands")
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .value_parser(PossibleValuesParser::new(commands))
+                .help("The command; none: fanfare itself"),
+        )
+        .arg(
+            Arg::new("dir")
+                .long("dir")
+                .value_name("DIR")
+                .value_hint(ValueHint::DirPath)
+                .conflicts_with("command")
+                .help("Write all pages into this directory instead"),
+        )
 }
 
 fn publish() -> Command {
@@ -119,12 +162,20 @@ pub(crate) fn to_subscribe(flags: &ArgMatches) -> Result<Subscribe, ClientError>
 }
 
 fn hub(flags: &ArgMatches) -> Result<Hub, ClientError> {
-    if let Some(url) = text(flags, "url") {
-        return Hub::parse(&url, "--url");
+    to_hub(flags, ["url", "--url", URL_VARIABLE, URL_DEFAULT])
+}
+
+/// The hub that a flag names, by its key and as typed, or else a variable, or else the default.
+fn to_hub(
+    flags: &ArgMatches,
+    [key, flag, variable, default]: [&'static str; 4],
+) -> Result<Hub, ClientError> {
+    if let Some(url) = text(flags, key) {
+        return Hub::parse(&url, flag);
     }
-    match env::var_os(URL_VARIABLE) {
-        Some(url) => Hub::parse(&url.to_string_lossy(), URL_VARIABLE),
-        None => Hub::parse(URL_DEFAULT, "the default of --url"),
+    match env::var_os(variable) {
+        Some(url) => Hub::parse(&url.to_string_lossy(), variable),
+        None => Hub::parse(default, flag),
     }
 }
 
@@ -132,8 +183,6 @@ fn text(flags: &ArgMatches, name: &str) -> Option<String> {
     flags.get_one::<String>(name).cloned()
 }
 
-/// The command that prints the README's table.
-pub(crate) const SETTINGS_TABLE: &str = "settings-table";
 const URL_DEFAULT: &str = "http://127.0.0.1:8080";
 const URL_VARIABLE: &str = "FANFARE_URL";
 const AFTER_HELP: &str = "\

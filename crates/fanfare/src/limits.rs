@@ -9,6 +9,8 @@ pub(crate) const CHANNEL_TABLES_MAX: usize = 1_000;
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long they wait for the head of an answer after the request is sent.
 pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a health check waits: those who run it do not wait longer either.
+pub(crate) const HEALTH_TIME_MAX: Duration = Duration::from_secs(2);
 /// Bytes of an answer that is no stream.
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 

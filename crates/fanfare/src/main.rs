@@ -6,6 +6,7 @@
 mod client;
 mod command;
 mod limits;
+mod manual;
 mod serve;
 mod settings;
 mod terminal;
@@ -14,7 +15,10 @@ use std::{env, future::Future, io, process::ExitCode};
 
 use mimalloc::MiMalloc;
 
-use crate::client::{hub::ClientError, publish, subscribe};
+use crate::{
+    client::{health, hub::ClientError, publish, subscribe},
+    command::operator,
+};
 
 /// Many small allocations from many threads, freed by others: what it is made for.
 #[global_allocator]
@@ -31,6 +35,9 @@ fn main() -> ExitCode {
         Some(("check", flags)) => served(serve::check(flags)),
         Some(("publish", flags)) => asked(command::to_publish(flags), publish::run),
         Some(("subscribe", flags)) => asked(command::to_subscribe(flags), subscribe::run),
+        Some(("health", flags)) => asked(operator::to_health(flags), health::run),
+        Some(("completions", flags)) => printed(manual::completions(flags)),
+        Some(("man", flags)) => printed(manual::pages(flags)),
         Some(_) => printed(terminal::out(&settings::markdown())),
     }
 }
@@ -66,12 +73,17 @@ where
     });
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     terminal::report(&error);
+    error.advice().into_iter().for_each(terminal::say);
     if error.is_usage() { ExitCode::from(EX_USAGE) } else { ExitCode::FAILURE }
 }
 
-/// The end of a command that only prints.
+/// The end of a command that only prints. Who closes its output has read enough.
 fn printed(outcome: io::Result<()>) -> ExitCode {
-    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        terminal::report(&error);
+    }
+    ExitCode::FAILURE
 }
 
 /// `EX_USAGE` of sysexits.h: the command was used incorrectly.

@@ -14,7 +14,7 @@ mod unit;
 
 use std::{ffi::OsString, fs};
 
-use clap::{Arg, ArgMatches};
+use clap::{Arg, ArgMatches, ValueHint};
 use fanfare_server::Config;
 
 use self::{
@@ -30,6 +30,7 @@ use self::{
 /// The flags of the commands that take settings: the file's, and one for each row of the table.
 pub(crate) fn arguments() -> Vec<Arg> {
     let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE").help(CONFIG_HELP);
+    let config = config.value_hint(ValueHint::FilePath);
     [config].into_iter().chain(layers::arguments()).collect()
 }
 

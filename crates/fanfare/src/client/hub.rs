@@ -54,6 +54,11 @@ impl Hub {
         })
     }
 
+    /// Host and port, as they were given.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// The start of a request to a path of this hub.
     pub(crate) fn request(&self, path: &str) -> hyper::http::request::Builder {
         Request::builder().uri(format!("{}{path}", self.path)).header(HOST, &self.authority)
@@ -112,6 +117,13 @@ pub(crate) async fn refusal(response: Response<Incoming>) -> ClientError {
 /// Why a command did not get from the hub what it asked for.
 #[derive(Debug)]
 pub(crate) enum ClientError {
+    /// Any of the others, where it is known what to do about it.
+    Advised {
+        /// What happened.
+        error: Box<Self>,
+        /// What to do.
+        advice: String,
+    },
     /// The answer broke off or was over [`ANSWER_BYTES_MAX`].
     Answer(Box<dyn Error + Send + Sync>),
     /// The hub could not be reached.
@@ -142,6 +154,13 @@ pub(crate) enum ClientError {
     Silent,
     /// The system refused something every process needs.
     System(io::Error),
+    /// A probe was answered, and not with 200.
+    Unwell {
+        /// What was asked.
+        path: &'static str,
+        /// What was answered.
+        status: StatusCode,
+    },
     /// The URL of the hub is wrong; the user is at fault.
     Url {
         /// The flag or variable.
@@ -160,11 +179,20 @@ impl ClientError {
     pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::Url { .. } | Self::Usage(_))
     }
+
+    /// What to do about it, where that is known.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        match self {
+            Self::Advised { advice, .. } => Some(advice),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Advised { error, .. } => error.fmt(f),
             Self::Answer(_) => f.write_str("the answer could not be read"),
             Self::Connect { hub, .. } => write!(f, "no hub can be reached at {hub}"),
             Self::Http(_) => f.write_str("the connection failed"),
@@ -178,6 +206,7 @@ impl fmt::Display for ClientError {
             Self::Refused { status, .. } => write!(f, "the hub answered {status}"),
             Self::Silent => f.write_str("the hub did not answer"),
             Self::System(_) => f.write_str("the system refused"),
+            Self::Unwell { path, status } => write!(f, "{path} of the hub answers {status}"),
             Self::Url { place, url, why } => {
                 write!(f, "{place}: `{}` is wrong: {why}", url.escape_debug())
             }
@@ -188,6 +217,7 @@ impl fmt::Display for ClientError {
 impl Error for ClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
+            Self::Advised { error, .. } => error.source(),
             Self::Answer(error) => Some(&**error),
             Self::Connect { error, .. }
             | Self::Input(error)
@@ -197,6 +227,7 @@ impl Error for ClientError {
             Self::NoHub(_)
             | Self::Refused { .. }
             | Self::Silent
+            | Self::Unwell { .. }
             | Self::Url { .. }
             | Self::Usage(_) => None,
         }

@@ -217,10 +217,12 @@ fn is_final(error: &ClientError) -> bool {
         | ClientError::Connect { .. }
         | ClientError::Http(_)
         | ClientError::Silent => false,
-        ClientError::Input(_)
+        ClientError::Advised { .. }
+        | ClientError::Input(_)
         | ClientError::NoHub(_)
         | ClientError::Output(_)
         | ClientError::System(_)
+        | ClientError::Unwell { .. }
         | ClientError::Url { .. }
         | ClientError::Usage(_) => true,
     }

@@ -70,7 +70,9 @@ pub(crate) fn flags(flags: &ArgMatches) -> Vec<Given> {
 
 /// The table as arguments of a command.
 pub(crate) fn arguments() -> impl Iterator<Item = Arg> {
-    table::rows().map(argument)
+    table::groups().into_iter().flat_map(|group| {
+        group.rows.iter().map(move |row| argument(row).help_heading(group.heading))
+    })
 }
 
 fn argument(row: &'static Row) -> Arg {
@@ -107,10 +109,10 @@ fn is_foreign(name: &str, text: &str) -> bool {
 
 /// What the names of our variables start with.
 const PREFIX: &str = "FANFARE_";
-/// Variables that are not settings of the hub: the file, the address for the client commands,
+/// Variables that are not settings of the hub: the file, the addresses for the client commands,
 /// and what the tests take.
-const OTHER_VARIABLES: [&str; 4] =
-    ["FANFARE_BIN", "FANFARE_CONFIG", "FANFARE_SIM_SEEDS", "FANFARE_URL"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["FANFARE_ADMIN_URL", "FANFARE_BIN", "FANFARE_CONFIG", "FANFARE_SIM_SEEDS", "FANFARE_URL"];
 
 #[cfg(test)]
 mod tests {
@@ -143,6 +145,7 @@ mod tests {
             ("PATH", "/bin"),
             ("FANFARE", "x"),
             ("FANFARE_URL", "http://hub:8080"),
+            ("FANFARE_ADMIN_URL", "http://hub:8081"),
             ("FANFARE_SERVICE_HOST", "10.0.0.1"),
             ("FANFARE_SERVICE_PORT_HTTP", "80"),
             ("FANFARE_PORT", "tcp://10.0.0.1:80"),

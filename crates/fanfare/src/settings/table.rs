@@ -8,9 +8,27 @@ mod process;
 
 use super::row::Row;
 
-/// All settings, in the order of `--help`.
+/// Settings that belong together.
+pub(crate) struct Group {
+    /// What `--help` and the manual print above them.
+    pub(crate) heading: &'static str,
+    /// They themselves.
+    pub(crate) rows: &'static [Row],
+}
+
+/// All settings by group, in the order of `--help`.
+pub(crate) fn groups() -> [Group; 4] {
+    [
+        Group { heading: "Listeners", rows: listeners::ROWS },
+        Group { heading: "Clients", rows: clients::ROWS },
+        Group { heading: "Memory and channels", rows: bounds::ROWS },
+        Group { heading: "Process", rows: process::ROWS },
+    ]
+}
+
+/// All settings, in the same order.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    [listeners::ROWS, clients::ROWS, bounds::ROWS, process::ROWS].into_iter().flatten()
+    groups().into_iter().flat_map(|group| group.rows)
 }
 
 /// The row of a TOML key.

@@ -1,0 +1,97 @@
+//! The commands of operators against a hub that is only a script: what they ask for, what they
+//! print, how they end.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod script;
+
+use std::{fs, net::TcpListener, path::Path, process::Command, thread};
+
+use crate::script::{Script, answer, fanfare};
+
+/// A script that nobody plays any more: connections to it are refused.
+fn gone() -> Script {
+    let script = Script::new(&[]);
+    let url = script.url.clone();
+    script.requests();
+    Script { url, requests: thread::spawn(Vec::new) }
+}
+
+#[test]
+fn health_is_an_exit_code() {
+    for (arguments, status, path, code, said) in [
+        (&["health"][..], "200 OK", "/livez", 0, ""),
+        (&["health", "--ready"], "200 OK", "/readyz", 0, ""),
+        (
+            &["health", "--ready"],
+            "503 Service Unavailable",
+            "/readyz",
+            1,
+            "fanfare: /readyz of the hub answers 503 Service Unavailable\n",
+        ),
+    ] {
+        let script = Script::new(&[answer(status, "text/plain", "")]);
+        assert_eq!(fanfare(&script, arguments, ""), (code, String::new(), said.to_owned()));
+        let request = &script.requests()[0];
+        assert!(request.starts_with(&format!("get {path} http/1.1\r\n")), "{request}");
+    }
+}
+
+#[test]
+fn a_hub_that_does_not_answer_is_not_healthy() {
+    let (code, stdout, stderr) = fanfare(&gone(), &["health"], "");
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("Connection refused") && stderr.contains("--admin-url"), "{stderr}");
+
+    // It takes the connection and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let script = Script { url, requests: thread::spawn(Vec::new) };
+    let (code, _, stderr) = fanfare(&script, &["health"], "");
+    assert!(code == 1 && stderr.starts_with("fanfare: the hub did not answer\n"), "{stderr}");
+    let (code, _, stderr) = fanfare(&script, &["health", "--admin-url", "hub:8081"], "");
+    assert!(code == 64 && stderr.starts_with("fanfare: --admin-url: `hub:8081` is"), "{stderr}");
+}
+
+#[test]
+fn shells_can_complete_the_commands() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let (code, stdout, stderr) = fanfare(&gone(), &["completions", shell], "");
+        assert_eq!((code, stderr.as_str()), (0, ""));
+        for word in ["health", "ring-age", "admin-url"] {
+            assert!(stdout.contains(word), "{shell}: {word}");
+        }
+        assert!(!stdout.contains("settings-table"), "{shell}");
+    }
+    let (code, stdout, _) = fanfare(&gone(), &["completions", "basic"], "");
+    assert_eq!((code, stdout.as_str()), (64, ""));
+}
+
+#[test]
+fn bash_completes_a_flag() {
+    let script = "source <(\"$0\" completions bash)\n\
+                  COMP_WORDS=(fanfare health --ad) COMP_CWORD=2\n\
+                  _fanfare fanfare --ad health && echo \"${COMPREPLY[@]}\"";
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-c", script, env!("CARGO_BIN_EXE_fanfare")]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "--admin-url\n");
+}
+
+#[test]
+fn the_manual_is_printed_or_written() {
+    let (code, stdout, stderr) = fanfare(&gone(), &["man", "health"], "");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("\\-\\-ready"), "{stdout}");
+    let (code, stdout, stderr) = fanfare(&gone(), &["man", "settings-table"], "");
+    assert!(code == 64 && stdout.is_empty() && stderr.contains("[possible values: "), "{stderr}");
+
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("man");
+    fs::create_dir_all(&dir).unwrap();
+    let arguments = ["man", "--dir", dir.to_str().unwrap()];
+    assert_eq!(fanfare(&gone(), &arguments, ""), (0, String::new(), String::new()));
+    let page = fs::read_to_string(dir.join("fanfare-health.1")).unwrap();
+    assert!(page.contains("\\-\\-ready"), "{page}");
+    assert!(fs::read_to_string(dir.join("fanfare.1")).unwrap().contains("\\-\\-ring\\-age"));
+    let (code, _, stderr) = fanfare(&gone(), &["man", "--dir", "no/such/place"], "");
+    assert!(code == 1 && stderr.contains("no/such/place/fanfare.1: No such file"), "{stderr}");
+}
