@@ -13,7 +13,7 @@ use std::{
 
 use fanfare_core::{Doorbell, Framing, Hub, Opening, WorkerIndex};
 use mio::{Poll, Waker};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     limits,
@@ -49,8 +49,8 @@ pub struct Attach {
     pub heartbeat_ms: u32,
     /// Its place on the worker.
     pub seat: Seat,
-    /// Its share of the limit on connections, given back when the socket is closed.
-    pub permit: Option<OwnedSemaphorePermit>,
+    /// Its shares of limits on connections, given back by dropping it when the socket is closed.
+    pub permit: Option<Box<dyn Any + Send>>,
 }
 
 /// A place on a worker, counted while it lives.

@@ -2,6 +2,7 @@
 //! the socket has not taken yet.
 
 use std::{
+    any::Any,
     io::{self, IoSlice, Read, Write},
     net::Shutdown,
 };
@@ -9,7 +10,6 @@ use std::{
 use bytes::Bytes;
 use fanfare_core::{Batch, Framing, Met, Subscription};
 use mio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     fanout::Seat,
@@ -48,9 +48,9 @@ pub(crate) struct Member {
     pub(crate) sent_at_ms: u64,
     /// When the wheel will look at it.
     pub(crate) look_at_ms: u64,
-    /// Its place on the worker, and its share of the limit on connections.
+    /// Its place on the worker, and its shares of limits on connections.
     _seat: Seat,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Box<dyn Any + Send>>,
 }
 
 /// What became of bytes that were offered to a socket.
@@ -71,7 +71,7 @@ impl Member {
         pending: Bytes,
         heartbeat_ms: u32,
         seat: Seat,
-        permit: Option<OwnedSemaphorePermit>,
+        permit: Option<Box<dyn Any + Send>>,
     ) -> Self {
         Self {
             socket,

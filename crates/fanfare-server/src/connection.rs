@@ -6,6 +6,7 @@
 //! socket back. The worker writes the head too, because the socket may be full.
 
 use std::{
+    any::Any,
     convert::Infallible,
     fmt, io,
     pin::Pin,
@@ -26,7 +27,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::timeout,
 };
 
@@ -40,6 +40,7 @@ use crate::{
         H2_STREAMS_MAX, HEAD_BYTES_MAX,
     },
     metrics::Reached,
+    places::Place,
     problem::Problem,
     service::{self, Answer},
     socket::{Protocol, Socket},
@@ -47,17 +48,13 @@ use crate::{
     subscribe::{Outcome, Parameters},
 };
 
-/// Serves one accepted socket of the public listener. Without a permit the hub is full: then a
+/// Serves one accepted socket of the public listener. Without a place the hub is full: then a
 /// subscriber is told to come back, and everything else refused.
-pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    permit: Option<OwnedSemaphorePermit>,
-) {
+pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, place: Option<Place>) {
     let Ok((protocol, socket)) = Socket::accept(stream).await else { return };
     match protocol {
-        Protocol::Http1 => serve_http1(shared, socket, permit).await,
-        Protocol::Http2 => serve_http2(shared, socket, permit).await,
+        Protocol::Http1 => serve_http1(shared, socket, place).await,
+        Protocol::Http2 => serve_http2(shared, socket, place).await,
     }
 }
 
@@ -78,10 +75,10 @@ struct Departing {
     seat: Seat,
 }
 
-async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSemaphorePermit>) {
+async fn serve_http1(shared: Arc<Shared>, socket: Socket, place: Option<Place>) {
     let activity = Arc::clone(socket.activity());
     let left: Arc<Mutex<Option<Handoff>>> = Arc::default();
-    let full = permit.is_none();
+    let full = place.is_none();
     let service = {
         let (shared, activity, left) = (Arc::clone(&shared), Arc::clone(&activity), left.clone());
         service_fn(move |request: Request<Incoming>| {
@@ -130,6 +127,7 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
         Some(Handoff::Attach(departing)) => {
             let Ok(socket) = stream.into_std() else { return };
             let Departing { opening, head, framing, heartbeat_ms, seat } = *departing;
+            let permit = place.map(|place| Box::new(place) as Box<dyn Any + Send>);
             let attach = Attach { socket, opening, head, framing, heartbeat_ms, seat, permit };
             // Stopped workers have closed everything, this socket with it.
             shared.fanout.attach(Box::new(attach)).await.unwrap_or_default();
@@ -163,9 +161,9 @@ async fn answer_http1(
     }
 }
 
-async fn serve_http2(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSemaphorePermit>) {
+async fn serve_http2(shared: Arc<Shared>, socket: Socket, place: Option<Place>) {
     let activity = Arc::clone(socket.activity());
-    let full = permit.is_none();
+    let full = place.is_none();
     let service = {
         let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
         service_fn(move |request| {
@@ -203,7 +201,7 @@ async fn serve_http2(shared: Arc<Shared>, socket: Socket, permit: Option<OwnedSe
             }
         }
     }
-    drop(permit);
+    drop(place);
 }
 
 async fn answer_http2(

@@ -19,9 +19,11 @@ mod history;
 pub mod limits;
 mod lines;
 mod listener;
+mod memory;
 mod metrics;
 mod ndjson;
 mod page;
+mod places;
 mod problem;
 mod publish;
 mod publish_many;
@@ -36,7 +38,9 @@ mod subscribe;
 #[cfg(test)]
 mod testing;
 mod upload;
+mod usage;
 
 pub use config::{Config, LogFormat, Telemetry};
 pub use drain::Drained;
+pub use memory::{Budgeted, MemoryShares, OverBudget};
 pub use server::{Server, StartError};

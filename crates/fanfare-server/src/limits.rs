@@ -36,8 +36,25 @@ const SSE_LINE_OVERHEAD_BYTES_MAX: usize = 1_024;
 /// Bytes that all requests hold together beyond the chunks that they look at: bodies and lines
 /// that are not whole yet, and histories that were not taken yet. A connection has many streams
 /// and a hub many connections, so bounds of one of them are none of the sum. It is what 128
-/// publishers in the middle of the longest line hold, or all that one of 16 MiB of data needs.
+/// publishers in the middle of the longest line hold, or all that one of 16 MiB of data needs. A
+/// small budget gives them less.
 pub(crate) const REQUESTS_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// The least of it: two pages of history and what publishers send meanwhile.
+pub(crate) const REQUESTS_BYTES_MIN: usize = 4 * 1024 * 1024;
+/// The least that connections and streams may hold together: a few hundred of them.
+pub(crate) const SOCKETS_BYTES_MIN: usize = 2 * 1024 * 1024;
+/// The least that begun frames of blocked subscribers may hold together.
+pub(crate) const PINNED_BYTES_MIN: usize = 1024 * 1024;
+/// What one byte of data may become on the wire: a line of its own, `data: ` and its end.
+pub(crate) const FRAME_FACTOR_MAX: usize = 8;
+/// Bytes of one pair of the journal: 16, and as much room to grow.
+pub(crate) const JOURNAL_PAIR_BYTES: usize = 32;
+/// Bytes of a channel beside its events: ring, name, what each worker knows of it, the registry.
+pub(crate) const CHANNEL_BYTES: usize = 512;
+/// Bytes of a tombstone: a name, twice in a table.
+pub(crate) const TOMBSTONE_BYTES: usize = 128;
+/// Bytes of an idempotency key with its channel, twice in a table.
+pub(crate) const KEY_BYTES: usize = 128;
 /// Bytes of one event's data that a hub may be set to take at the most.
 pub const EVENT_DATA_BYTES_SET_MAX: usize = 16 * 1024 * 1024;
 /// Parameters of one query: each channel of a subscription, and as many others.

@@ -39,12 +39,13 @@ pub(crate) fn admin(config: &Config) -> io::Result<TcpListener> {
 
 /// Accepts connections until it is dropped.
 pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker) {
-    let permits = Arc::clone(&shared.state.connections);
+    let places = Arc::clone(&shared.state.connections);
+    let places_max = || shared.state.config().connections_max;
     let refusals = Arc::new(Semaphore::new(REFUSED_CONNECTIONS_MAX));
     loop {
         let Some(stream) = next(&listener, &shared.state).await else { continue };
-        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            tasks.spawn(connection::serve(Arc::clone(&shared), stream, Some(permit)));
+        if let Some(place) = places.try_take(places_max()) {
+            tasks.spawn(connection::serve(Arc::clone(&shared), stream, Some(place)));
             continue;
         }
         shared.state.count_full();
@@ -54,8 +55,8 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Ta
         // Full: there is room to say so properly, and a bound on that too. Whichever comes first.
         tokio::select! {
             biased;
-            Ok(permit) = Arc::clone(&permits).acquire_owned() => {
-                tasks.spawn(connection::serve(Arc::clone(&shared), stream, Some(permit)));
+            place = places.take(places_max) => {
+                tasks.spawn(connection::serve(Arc::clone(&shared), stream, Some(place)));
             }
             Ok(refusal) = Arc::clone(&refusals).acquire_owned() => {
                 let refuse = connection::serve(Arc::clone(&shared), stream, None);

@@ -26,14 +26,22 @@ pub(crate) fn export(shared: &Shared) {
 /// A bound of the server that was reached. Those of the hub are its own [`Limit`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Reached {
+    /// As many addresses of clients were remembered as may be.
+    Addresses,
     /// Operators held as many connections as they may; the next one waits.
     AdminConnections,
     /// A body paused too long.
     BodyIdle,
     /// A subscription named too many channels.
     ChannelsPerSubscription,
+    /// A subscribe came too soon after others.
+    ConnectRate,
+    /// A subscribe came too soon after others of its address.
+    ConnectRatePerAddress,
     /// A connection was refused, or answered with `fanfare.reconnect` at once.
     Connections,
+    /// An address held as many connections as it may.
+    ConnectionsPerAddress,
     /// An event had too much data.
     EventDataBytes,
     /// A request's head took too long.
@@ -42,49 +50,77 @@ pub(crate) enum Reached {
     LineBytes,
     /// No file was left for a connection.
     OpenFiles,
+    /// A connection of a trusted proxy did not begin with a header of the PROXY protocol.
+    ProxyHeader,
+    /// Events were published too fast.
+    PublishRate,
+    /// Events were published too fast by one address.
+    PublishRatePerAddress,
     /// A query had too many parameters.
     QueryParameters,
     /// As many connections were being told that the hub is full as may be.
     RefusedConnections,
     /// Requests held as many bytes as they may together.
     RequestsBytes,
+    /// Connections and streams held as many bytes as they may together.
+    SocketsBytes,
     /// A streaming publish marked as many channels as being published to as it may.
     StreamChannels,
+    /// A channel had as many subscribers as it may.
+    SubscribersPerChannel,
     /// A peer took no byte of its answer for too long.
     WriteStall,
 }
 
 impl Reached {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 22] = [
+        Self::Addresses,
         Self::AdminConnections,
         Self::BodyIdle,
         Self::ChannelsPerSubscription,
+        Self::ConnectRate,
+        Self::ConnectRatePerAddress,
         Self::Connections,
+        Self::ConnectionsPerAddress,
         Self::EventDataBytes,
         Self::HeadRead,
         Self::LineBytes,
         Self::OpenFiles,
+        Self::ProxyHeader,
+        Self::PublishRate,
+        Self::PublishRatePerAddress,
         Self::QueryParameters,
         Self::RefusedConnections,
         Self::RequestsBytes,
+        Self::SocketsBytes,
         Self::StreamChannels,
+        Self::SubscribersPerChannel,
         Self::WriteStall,
     ];
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
+            Self::Addresses => "addresses",
             Self::AdminConnections => "admin_connections",
             Self::BodyIdle => "body_idle",
             Self::ChannelsPerSubscription => "channels_per_subscription",
+            Self::ConnectRate => "connect_rate",
+            Self::ConnectRatePerAddress => "connect_rate_per_address",
             Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
             Self::EventDataBytes => "event_data_bytes",
             Self::HeadRead => "head_read",
             Self::LineBytes => "line_bytes",
             Self::OpenFiles => "open_files",
+            Self::ProxyHeader => "proxy_header",
+            Self::PublishRate => "publish_rate",
+            Self::PublishRatePerAddress => "publish_rate_per_address",
             Self::QueryParameters => "query_parameters",
             Self::RefusedConnections => "refused_connections",
             Self::RequestsBytes => "requests_bytes",
+            Self::SocketsBytes => "sockets_bytes",
             Self::StreamChannels => "stream_channels",
+            Self::SubscribersPerChannel => "subscribers_per_channel",
             Self::WriteStall => "write_stall",
         }
     }
@@ -256,7 +292,7 @@ mod tests {
         testing::publish(&state, "news", "x").await;
         state.count_replay(Replay::Gap);
         state.count_full();
-        let _permits = state.connections.try_acquire_many(3).unwrap();
+        let _places: Vec<_> = (0..3).map(|_| state.connections.try_take(3).unwrap()).collect();
         state.metrics.reached(Reached::LineBytes);
         state.metrics.export(&state, &Totals { bytes_sent: 7, ..totals });
         let text = state.metrics.render();

@@ -16,7 +16,9 @@ use crate::{
     drain::{self, Drained},
     h2::H2,
     limits::{CLOSE_MS_MAX, EXPORT_INTERVAL_MS, MAINTENANCE_CHANNELS_MAX, MAINTENANCE_INTERVAL_MS},
-    listener, metrics,
+    listener,
+    memory::{MemoryShares, OverBudget},
+    metrics,
     state::{Shared, State},
 };
 
@@ -86,6 +88,7 @@ impl Server {
 }
 
 fn start(config: Config) -> io::Result<Arc<Shared>> {
+    let shares = MemoryShares::of(&config).map_err(io::Error::other)?;
     let bells = Bells::new(config.workers)?;
     let (h2_doorbell, h2_notify) = H2::doorbell();
     let mut doorbells = bells.doorbells();
@@ -106,7 +109,7 @@ fn start(config: Config) -> io::Result<Arc<Shared>> {
     let stall_ms_max = u64::from(config.write_stall_ms_max);
     let fanout = Fanout::start(Arc::clone(&hub), bells, fanout_config)?;
     let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&hub)));
-    let state = Arc::new(State::new(config, Arc::clone(&hub), broker));
+    let state = Arc::new(State::new(config, shares, Arc::clone(&hub), broker));
     let h2 = H2::new(hub, workers, h2_notify, stall_ms_max);
     Ok(Arc::new(Shared { state, fanout, h2, closing: CancellationToken::new() }))
 }
@@ -151,6 +154,8 @@ pub enum StartError {
         /// What is missing and what to do.
         advice: String,
     },
+    /// What the settings ask for needs more memory than they allow; the settings are.
+    OverBudget(OverBudget),
     /// The system refused something else.
     System(io::Error),
 }
@@ -160,6 +165,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Listen { what, address, .. } => write!(f, "cannot listen on {what} {address}"),
             Self::Unsafe { advice } => f.write_str(advice),
+            Self::OverBudget(_) => f.write_str("--memory-max is too little"),
             Self::System(_) => f.write_str("the system refused what the hub needs to start"),
         }
     }
@@ -169,14 +175,17 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Listen { error, .. } | Self::System(error) => Some(error),
+            Self::OverBudget(over) => Some(over),
             Self::Unsafe { .. } => None,
         }
     }
 }
 
 impl Config {
-    /// What must hold between settings: off loopback, somebody must have said that it is meant.
+    /// What must hold between settings: the parts fit the budget of memory, and off loopback
+    /// somebody must have said that it is meant.
     pub fn check(&self) -> Result<(), StartError> {
+        MemoryShares::of(self).map_err(StartError::OverBudget)?;
         let public = ("--listen", self.listen, "--insecure-open", self.insecure_open);
         let admin = (
             "--admin-listen",

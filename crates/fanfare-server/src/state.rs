@@ -11,10 +11,11 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use fanfare_core::{Broker, Hub, Replay};
 use fanfare_fanout::Fanout;
-use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{budget::Budget, config::Config, h2::H2, limits::REQUESTS_BYTES_MAX, metrics::Metrics};
+use crate::{
+    budget::Budget, config::Config, h2::H2, memory::MemoryShares, metrics::Metrics, places::Places,
+};
 
 /// The hub, its settings, and how far the process is in its life.
 pub(crate) struct State {
@@ -26,10 +27,16 @@ pub(crate) struct State {
     config: ArcSwap<Config>,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    #[allow(dead_code, reason = "the metrics and the console are about to read it")]
+    /// How the memory of the process is divided.
+    pub(crate) shares: MemoryShares,
     /// What requests may hold in memory together.
     pub(crate) requests: Budget,
-    /// Permits for connections of the public listener.
-    pub(crate) connections: Arc<Semaphore>,
+    #[allow(dead_code, reason = "the metrics and the console are about to read it")]
+    /// What connections and streams may.
+    pub(crate) sockets: Budget,
+    /// Connections of the public listener.
+    pub(crate) connections: Arc<Places>,
     /// Cancelled when the drain begins: new publishes and subscribes are sent away.
     pub(crate) draining: CancellationToken,
     /// Cancelled near the end of the drain: open streaming publishes end now.
@@ -60,15 +67,21 @@ pub(crate) struct Shared {
 
 impl State {
     /// The state of a hub that begins.
-    pub(crate) fn new(config: Config, hub: Arc<Hub>, broker: Arc<dyn Broker>) -> Self {
-        let connections = Arc::new(Semaphore::new(config.connections_max));
+    pub(crate) fn new(
+        config: Config,
+        shares: MemoryShares,
+        hub: Arc<Hub>,
+        broker: Arc<dyn Broker>,
+    ) -> Self {
         Self {
             hub,
             broker,
             config: ArcSwap::from_pointee(config),
             metrics: Metrics::new(),
-            requests: Budget::new(REQUESTS_BYTES_MAX),
-            connections,
+            shares,
+            requests: Budget::new(shares.requests),
+            sockets: Budget::new(shares.sockets),
+            connections: Arc::default(),
             draining: CancellationToken::new(),
             publishes_end: CancellationToken::new(),
             publishes: TaskTracker::new(),
@@ -93,7 +106,7 @@ impl State {
 
     /// Connections of the public listener that are open.
     pub(crate) fn connections_open(&self) -> usize {
-        self.config().connections_max.saturating_sub(self.connections.available_permits())
+        self.connections.taken()
     }
 
     /// Counts how a subscription began.

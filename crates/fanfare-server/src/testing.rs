@@ -19,13 +19,16 @@ use hyper::{
 };
 use tokio::sync::mpsc;
 
-use crate::{body::Body, budget::Budget, config::Config, publish, state::State};
+use crate::{
+    body::Body, budget::Budget, config::Config, memory::MemoryShares, publish, state::State,
+};
 
 pub(crate) fn config() -> Config {
     Config {
         listen: "127.0.0.1:8080".parse().unwrap(),
         admin_listen: "127.0.0.1:8081".parse().unwrap(),
         workers: 1,
+        memory_bytes_max: 4 << 30,
         connections_max: 100,
         listen_backlog: 16,
         channels_max: 100,
@@ -50,7 +53,8 @@ fn hub() -> Arc<Hub> {
 pub(crate) fn state() -> Arc<State> {
     let hub = hub();
     let broker = Arc::new(MemoryBroker::new(Arc::clone(&hub)));
-    Arc::new(State::new(config(), hub, broker))
+    let shares = MemoryShares::of(&config()).unwrap();
+    Arc::new(State::new(config(), shares, hub, broker))
 }
 
 /// One whose requests may hold so many bytes together.

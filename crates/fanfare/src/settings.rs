@@ -291,6 +291,16 @@ mod tests {
         ] {
             assert_eq!(found, expected);
         }
+        let budget = wrong(&["--memory-max", "1GiB", "--rings-bytes-max", "1GiB"], &[], "");
+        assert!(budget.starts_with("--memory-max: 1GiB is less than 1"), "{budget}");
+        assert!(budget.ends_with("MiB, --rings-bytes-max: the process holds all its parts"));
+        let given = read(&["--rings-bytes-max", "2500MiB"], &[], "").unwrap();
+        assert_eq!((given.rings_bytes_max, given.memory_bytes_max), (2_500 << 20, 4 << 30));
+        assert_eq!(
+            wrong(&["--proxy-protocol"], &[], ""),
+            "--proxy-protocol: nobody would send the header, because the default of \
+             --trusted-proxy names no network"
+        );
         assert!(
             read(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], &[], "").is_ok()
         );
@@ -303,6 +313,9 @@ mod tests {
         assert_eq!(rings(&[], "memory_max = \"256MiB\""), 128 << 20);
         assert_eq!(rings(&["--memory-max", "1GiB"], "memory_max = \"256MiB\""), 512 << 20);
         assert_eq!(rings(&["--rings-bytes-max", "100MiB", "--memory-max", "1GiB"], ""), 100 << 20);
+        let small = read(&["--memory-max", "256MiB"], &[], "").unwrap();
+        assert_eq!((small.journal_events_max, small.channels_max), (524_288, 65_536));
+        assert_eq!((small.tombstones_max, small.idempotency_keys_max), (65_536, 65_536));
     }
 
     #[test]

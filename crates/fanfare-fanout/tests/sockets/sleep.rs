@@ -77,7 +77,7 @@ impl Hold {
         let semaphore = Arc::new(Semaphore::new(1));
         let permit = Arc::clone(&semaphore).try_acquire_owned().unwrap();
         let (mut attach, mut peer) = rig.prepare(&["held"], &Asked::default());
-        attach.permit = Some(permit);
+        attach.permit = Some(Box::new(permit));
         rig.attach(attach);
         peer.read_first();
         let (release, released) = mpsc::channel();

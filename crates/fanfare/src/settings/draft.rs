@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use fanfare_core::{Pattern, Retention};
-use fanfare_server::Config;
+use fanfare_server::{Config, MemoryShares, OverBudget};
 
 use super::{
     file::ChannelTable,
@@ -91,6 +91,23 @@ impl Draft {
 
     /// Pairs of values that are fine alone and cannot hold together.
     fn contradictions(&self, problems: &mut Vec<Problem>) {
+        if self.config.proxy_protocol && self.config.trusted_proxies.is_empty() {
+            let what = format!(
+                "nobody would send the header, because {} names no network",
+                self.place("trusted_proxies")
+            );
+            problems.push(Problem::new(self.place("proxy_protocol"), what));
+        }
+        if let Err(OverBudget(needed)) = MemoryShares::of(&self.config) {
+            // In whole units, so that it can be set.
+            let needed = Unit::Bytes.show((needed as u64).next_multiple_of(MIB));
+            let has = Unit::Bytes.show(self.config.memory_bytes_max as u64);
+            let what = format!(
+                "{has} is less than {needed}, {}: the process holds all its parts",
+                self.place(self.largest())
+            );
+            problems.push(Problem::new(self.place("memory_max"), what));
+        }
         let Config { listen, admin_listen, retention, .. } = self.config;
         if overlap(listen, admin_listen) {
             let what = format!("{admin_listen} is taken already, by {}", self.place("listen"));
@@ -116,6 +133,15 @@ impl Draft {
                 problems.push(Problem::new(whole.place.clone(), what));
             }
         }
+    }
+
+    /// What is to blame if the parts of the budget do not fit it: of those that were set, the one
+    /// that takes most.
+    fn largest(&self) -> &'static str {
+        let is_set =
+            |key: &&str| self.places.get(*key).is_some_and(|p| !matches!(p, Place::Default(_)));
+        let by_size = ["rings_bytes_max", "event_data_bytes_max", "journal_events_max"];
+        by_size.into_iter().find(is_set).unwrap_or("rings_bytes_max")
     }
 
     fn kept(&self, key: &'static str, number: usize) -> Kept {
@@ -224,3 +250,5 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
         || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
     a.port() == b.port() && a.port() != 0 && meets
 }
+
+const MIB: u64 = 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, thread};
 
-use fanfare_server::limits::FILES_RESERVED;
+use fanfare_server::{Budgeted, limits::FILES_RESERVED};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What the machine gives this process.
@@ -25,6 +25,11 @@ impl Machine {
             budget_bytes: budget(memory_bytes()),
             open_files_max: raise_open_files(),
         }
+    }
+
+    /// The defaults that follow from the budget.
+    pub(crate) fn budgeted(&self) -> Budgeted {
+        Budgeted(self.budget_bytes)
     }
 
     /// Connections for which there are files: the rest is for operators, refusals and the hub.

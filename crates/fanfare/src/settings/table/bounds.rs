@@ -49,7 +49,7 @@ pub(super) static ROWS: &[Row] = &[
         key: "rings_bytes_max",
         default: Fallback::Machine {
             words: "half of --memory-max",
-            find: |machine| (machine.budget_bytes / 2).clamp(16 * MIB, 16 * TIB),
+            find: |machine| machine.budgeted().rings_bytes().clamp(MIB, 16 * TIB),
         },
         value: Value::Number {
             unit: Unit::Bytes,
@@ -63,7 +63,10 @@ pub(super) static ROWS: &[Row] = &[
         flag: "--journal-events-max",
         variable: "FANFARE_JOURNAL_EVENTS_MAX",
         key: "journal_events_max",
-        default: Fallback::Text("1_048_576"),
+        default: Fallback::Machine {
+            words: "1_048_576, or --memory-max / 512 if that is less",
+            find: |machine| machine.budgeted().journal_events().clamp(1_024, 1_048_576),
+        },
         value: Value::Number {
             unit: Unit::Count,
             range: 1_024..=1_000_000_000,
@@ -76,7 +79,10 @@ pub(super) static ROWS: &[Row] = &[
         flag: "--channels-max",
         variable: "FANFARE_CHANNELS_MAX",
         key: "channels_max",
-        default: Fallback::Text("1_000_000"),
+        default: Fallback::Machine {
+            words: "1_000_000, or --memory-max / 4_096 if that is less",
+            find: |machine| machine.budgeted().channels().clamp(1, 1_000_000),
+        },
         value: Value::Number {
             unit: Unit::Count,
             range: 1..=100_000_000,
@@ -89,7 +95,10 @@ pub(super) static ROWS: &[Row] = &[
         flag: "--tombstones-max",
         variable: "FANFARE_TOMBSTONES_MAX",
         key: "tombstones_max",
-        default: Fallback::Text("1_000_000"),
+        default: Fallback::Machine {
+            words: "1_000_000, or --memory-max / 4_096 if that is less",
+            find: |machine| machine.budgeted().tombstones().clamp(1, 1_000_000),
+        },
         value: Value::Number {
             unit: Unit::Count,
             range: 1..=100_000_000,
@@ -102,7 +111,10 @@ pub(super) static ROWS: &[Row] = &[
         flag: "--idempotency-keys-max",
         variable: "FANFARE_IDEMPOTENCY_KEYS_MAX",
         key: "idempotency_keys_max",
-        default: Fallback::Text("100_000"),
+        default: Fallback::Machine {
+            words: "100_000, or --memory-max / 4_096 if that is less",
+            find: |machine| machine.budgeted().idempotency_keys().clamp(1, 100_000),
+        },
         value: Value::Number {
             unit: Unit::Count,
             range: 1..=100_000_000,
