@@ -1,4 +1,5 @@
-//! The operators' listener: metrics, probes, and what the hub holds, as JSON under `/api/`.
+//! The operators' listener: metrics, probes, the console, and what the hub holds, as JSON under
+//! `/api/`.
 //!
 //! Policy: it tells of channels and counts, never of data. Probes are answered whatever `Host`
 //! they name, because an orchestrator chooses it; they tell nothing else. A connection that does
@@ -26,6 +27,7 @@ use tokio::{
 
 use crate::{
     body::Body,
+    console,
     guard::Listener,
     limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_MS_MAX, HEAD_BYTES_MAX, LIST_CHANNELS},
     listener,
@@ -111,10 +113,13 @@ fn route(
         "/api/drain" => only(head, Method::POST, POST).map(|()| drain(state)),
         _ => match path.strip_prefix("/api/channels/") {
             Some(encoded) => only(head, Method::GET, GET).and_then(|()| channel(state, encoded)),
-            None => Err(Problem::not_found(
-                "this listener has /metrics, /livez, /readyz, /api/channels, \
-                 /api/channels/{channel}, /api/stats and /api/drain",
-            )),
+            None => match console::answer(path) {
+                Some(file) => only(head, Method::GET, GET).map(|()| file),
+                None => Err(Problem::not_found(
+                    "this listener has /, /metrics, /livez, /readyz, /api/channels, \
+                     /api/channels/{channel}, /api/stats and /api/drain",
+                )),
+            },
         },
     }
 }
@@ -364,7 +369,9 @@ mod tests {
         let status = |path, host| ask(&state, "GET", path, host).status().as_u16();
         assert_eq!(status("/metrics", "evil.example"), 403);
         assert_eq!(status("/livez", "evil.example"), 200);
-        assert_eq!(status("/", "localhost"), 404);
+        assert_eq!(status("/", "localhost"), 200);
+        assert_eq!(status("/console.js", "evil.example"), 403);
+        assert_eq!(status("/page.js", "localhost"), 404);
         assert_eq!(status("/metrics", "localhost"), 200);
         let request = Request::post("/api/drain")
             .header(header::HOST, "localhost:8081")

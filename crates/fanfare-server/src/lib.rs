@@ -11,6 +11,7 @@ mod body;
 mod budget;
 mod config;
 mod connection;
+mod console;
 mod delete;
 mod drain;
 mod guard;
