@@ -135,6 +135,8 @@ pub(crate) const MAINTENANCE_INTERVAL_MS: u64 = 250;
 pub(crate) const MAINTENANCE_CHANNELS_MAX: usize = 64;
 /// Milliseconds between two exports of counts to the metrics.
 pub(crate) const EXPORT_INTERVAL_MS: u64 = 1_000;
+/// Bytes of a path that the log repeats: the longest name of a channel, escaped, fits in.
+pub(crate) const LOGGED_PATH_BYTES_MAX: usize = 1_024;
 /// Milliseconds between two looks at something that is about to end.
 pub(crate) const POLL_MS: u64 = 20;
 
@@ -148,6 +150,7 @@ pub(crate) const fn sse_line_bytes_max(event_data_bytes_max: usize) -> usize {
     event_data_bytes_max + SSE_LINE_OVERHEAD_BYTES_MAX
 }
 
+const _: () = assert!(LOGGED_PATH_BYTES_MAX > "/channels/".len() + 3 * CHANNEL_NAME_BYTES_MAX);
 const _: () = assert!(KEEPALIVE_IDLE_MS_MAX > BODY_IDLE_MS_MAX);
 const _: () = assert!(BODY_IDLE_MS_MAX > HEAD_READ_MS_MAX);
 const _: () = assert!(BODY_DISCARD_MS_MAX < BODY_IDLE_MS_MAX);

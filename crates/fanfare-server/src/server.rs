@@ -1,6 +1,12 @@
 //! The server: bind, run, drain.
 
-use std::{error::Error, fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt, io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use fanfare_core::{Broker, Epoch, Hub, HubLimits, MemoryBroker};
 use fanfare_fanout::{Bells, Fanout, FanoutConfig};
@@ -19,6 +25,7 @@ use crate::{
     listener,
     memory::{MemoryShares, OverBudget},
     metrics,
+    process::ProcessCounts,
     state::{Shared, State},
 };
 
@@ -34,7 +41,7 @@ pub struct Server {
 impl Server {
     /// Checks the settings, opens the listeners and starts the workers. Connections wait until
     /// [`run`](Self::run). Within a tokio runtime only.
-    pub fn bind(config: Config) -> Result<Self, StartError> {
+    pub fn bind(config: Config, process: Arc<ProcessCounts>) -> Result<Self, StartError> {
         config.check()?;
         let listen = |what, address| move |error| StartError::Listen { what, address, error };
         let public = listener::public(&config).map_err(listen("--listen", config.listen))?;
@@ -42,7 +49,7 @@ impl Server {
         let admin = listener::admin(&config).map_err(admin_at)?;
         let public_addr = public.local_addr().map_err(StartError::System)?;
         let admin_addr = admin.local_addr().map_err(StartError::System)?;
-        let shared = start(config).map_err(StartError::System)?;
+        let shared = start(config, process).map_err(StartError::System)?;
         Ok(Self { shared, public, admin, public_addr, admin_addr })
     }
 
@@ -69,6 +76,8 @@ impl Server {
             tokio::spawn(maintain(Arc::clone(&state))),
             tokio::spawn(export(Arc::clone(&shared))),
         ];
+        state.process.reloaded_at_ms.store(state.now_ms(), Ordering::Relaxed);
+        tracing::info!("ready");
         tokio::select! {
             () = drain.cancelled() => state.begin_drain(),
             () = state.draining.cancelled() => {}
@@ -87,7 +96,7 @@ impl Server {
     }
 }
 
-fn start(config: Config) -> io::Result<Arc<Shared>> {
+fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<Arc<Shared>> {
     let shares = MemoryShares::of(&config).map_err(io::Error::other)?;
     let bells = Bells::new(config.workers)?;
     let (h2_doorbell, h2_notify) = H2::doorbell();
@@ -109,7 +118,9 @@ fn start(config: Config) -> io::Result<Arc<Shared>> {
     let stall_ms_max = u64::from(config.write_stall_ms_max);
     let fanout = Fanout::start(Arc::clone(&hub), bells, fanout_config)?;
     let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&hub)));
-    let state = Arc::new(State::new(config, shares, Arc::clone(&hub), broker));
+    let mut state = State::new(config, shares, Arc::clone(&hub), broker);
+    state.process = process;
+    let state = Arc::new(state);
     let h2 = H2::new(hub, workers, h2_notify, stall_ms_max);
     Ok(Arc::new(Shared { state, fanout, h2, closing: CancellationToken::new() }))
 }

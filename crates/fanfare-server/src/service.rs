@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use fanfare_core::{Selectors, SelectorsError, limits::CHANNELS_PER_SUBSCRIPTION_MAX};
-use hyper::{HeaderMap, Method, Request, Response, Version, http::request};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version, http::request};
+use tracing::Level;
 
 use crate::{
     body::Body,
     delete,
     guard::{Listener, Origin},
     history,
+    limits::LOGGED_PATH_BYTES_MAX,
     metrics::Reached,
     page,
     problem::{Kind, Problem},
@@ -52,11 +54,16 @@ pub(crate) async fn answer<B: Incoming>(state: &Arc<State>, request: Request<B>)
         return Answer::Response(problem.response());
     }
     let origin = Listener::Public.origin(&state.config(), &head.uri, &head.headers);
+    let asked = Asked::note(&head);
     let mut response = match dispatch(state, head, upload, &origin).await {
         Ok(Answer::Response(response)) => response,
-        Ok(subscribe) => return subscribe,
+        Ok(subscribe) => {
+            asked.log(StatusCode::OK);
+            return subscribe;
+        }
         Err(problem) => problem.response(),
     };
+    asked.log(response.status());
     origin.add_to(response.headers_mut());
     Answer::Response(response)
 }
@@ -107,6 +114,24 @@ async fn dispatch<B: Incoming>(
     Ok(Answer::Response(response))
 }
 
+/// What the log tells of a request, if it does: never its query, which may hold secrets.
+struct Asked(Option<(Method, String)>);
+
+impl Asked {
+    fn note(head: &request::Parts) -> Self {
+        Self(tracing::enabled!(Level::DEBUG).then(|| {
+            let path = head.uri.path();
+            let end = path.floor_char_boundary(LOGGED_PATH_BYTES_MAX);
+            (head.method.clone(), path[..end].to_owned())
+        }))
+    }
+
+    fn log(self, status: StatusCode) {
+        let Some((method, path)) = self.0 else { return };
+        tracing::debug!(%method, path, status = status.as_u16(), "request");
+    }
+}
+
 fn subscribe(selectors: Selectors, query: Query, head: request::Parts, origin: &Origin) -> Answer {
     let request::Parts { headers, version, .. } = head;
     let origin = origin.clone();
@@ -130,7 +155,7 @@ const ALL_METHODS: &str = "GET, POST, DELETE, OPTIONS";
 
 #[cfg(test)]
 mod tests {
-    use hyper::{StatusCode, header};
+    use hyper::header;
 
     use super::*;
     use crate::testing;

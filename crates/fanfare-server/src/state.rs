@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     budget::Budget, config::Config, h2::H2, memory::MemoryShares, metrics::Metrics, places::Places,
+    process::ProcessCounts,
 };
 
 /// The hub, its settings, and how far the process is in its life.
@@ -47,6 +48,8 @@ pub(crate) struct State {
     pub(crate) drain_ends_ms: AtomicU64,
     /// When the process started.
     pub(crate) started: Instant,
+    /// What the process counts outside of the hub.
+    pub(crate) process: Arc<ProcessCounts>,
     /// How subscriptions began, by [`Replay`].
     pub(crate) replays: [AtomicU64; Replay::ALL.len()],
     /// Connections that met a full hub.
@@ -87,6 +90,7 @@ impl State {
             publishes: TaskTracker::new(),
             drain_ends_ms: AtomicU64::new(0),
             started: Instant::now(),
+            process: Arc::default(),
             replays: Default::default(),
             full_total: AtomicU64::new(0),
         }

@@ -5,6 +5,12 @@ use std::time::Duration;
 /// `[[channels]]` tables of a file: each new channel is compared with all of them.
 pub(crate) const CHANNEL_TABLES_MAX: usize = 1_000;
 
+/// Lines of the log that wait to be written: what a start and the end of a busy hub say, many
+/// times over. Further ones are dropped.
+pub(crate) const LOG_LINES_MAX: usize = 1_024;
+/// How long the end of the process waits for them to be written.
+pub(crate) const LOG_FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// How long the client commands wait for a connection.
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long they wait for the head of an answer after the request is sent.

@@ -6,6 +6,7 @@
 mod client;
 mod command;
 mod limits;
+mod log;
 mod manual;
 mod serve;
 mod settings;

@@ -6,10 +6,11 @@ use std::{
     fmt, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     process,
+    sync::Arc,
 };
 
 use clap::ArgMatches;
-use fanfare_server::{Config, Server, StartError};
+use fanfare_server::{Config, ProcessCounts, Server, StartError};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -17,6 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    log::Log,
     settings::{self, machine::Machine, problem::Wrong},
     terminal,
 };
@@ -24,14 +26,22 @@ use crate::{
 /// Runs a hub until it has drained.
 pub(crate) fn serve(flags: &ArgMatches) -> Result<(), ServeError> {
     let machine = Machine::probe();
-    let config = within(configure(flags, &machine)?, &machine);
+    let config = configure(flags, &machine)?;
+    let counts = Arc::<ProcessCounts>::default();
+    let log = Log::start(&config.telemetry, Arc::clone(&counts)).map_err(ServeError::System)?;
+    warning(&config).inspect(|words| tracing::warn!("{words}"));
+    let config = within(config, &machine);
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(ServeError::System)?.block_on(Box::pin(run(config, &machine)))
+    let runtime = runtime.map_err(ServeError::System)?;
+    let outcome = runtime.block_on(Box::pin(run(config, &machine, counts, &log)));
+    log.flush();
+    outcome
 }
 
 /// Says whether the configuration is fine.
 pub(crate) fn check(flags: &ArgMatches) -> Result<(), ServeError> {
-    configure(flags, &Machine::probe())?;
+    let config = configure(flags, &Machine::probe())?;
+    warning(&config).inspect(|words| terminal::say(&format!("warning: {words}")));
     terminal::out("the configuration is fine\n").map_err(ServeError::System)
 }
 
@@ -40,54 +50,82 @@ fn configure(flags: &ArgMatches, machine: &Machine) -> Result<Config, ServeError
     let variables: Vec<_> = env::vars_os().collect();
     let config = settings::load(flags, &variables, machine).map_err(ServeError::Settings)?;
     config.check().map_err(ServeError::Check)?;
-    if config.allowed_hosts.iter().any(|host| host == "*") {
-        terminal::say(
-            "warning: with --allowed-host * requests may name any host, so that a web page can \
-             reach this hub by DNS rebinding; name the hosts that clients connect to instead",
-        );
-    }
     Ok(config)
+}
+
+/// What is allowed and should be known.
+fn warning(config: &Config) -> Option<&'static str> {
+    config.allowed_hosts.iter().any(|host| host == "*").then_some(
+        "with --allowed-host * requests may name any host, so that a web page can reach this hub \
+         by DNS rebinding; name the hosts that clients connect to instead",
+    )
 }
 
 /// No more connections than there are files for: the machine's limit is not the user's mistake.
 fn within(mut config: Config, machine: &Machine) -> Config {
     let connections_max = usize::try_from(machine.connections_max()).unwrap_or(usize::MAX).max(1);
     if connections_max < config.connections_max {
-        terminal::say(&format!(
+        tracing::warn!(
             "{} connections are set and only {connections_max} are possible, because {} files may \
              be open; raise the limit of open files (ulimit -n, LimitNOFILE=)",
-            config.connections_max, machine.open_files_max,
-        ));
+            config.connections_max,
+            machine.open_files_max,
+        );
         config.connections_max = connections_max;
     }
     config
 }
 
-async fn run(config: Config, machine: &Machine) -> Result<(), ServeError> {
+async fn run(
+    config: Config,
+    machine: &Machine,
+    counts: Arc<ProcessCounts>,
+    log: &Log,
+) -> Result<(), ServeError> {
     let signals = Signals::new().map_err(ServeError::System)?;
-    let connections_max = config.connections_max;
-    let server = Server::bind(config).map_err(ServeError::Start)?;
-    let urls = announcement(server.public_addr(), server.admin_addr());
+    let server = Server::bind(config.clone(), counts).map_err(ServeError::Start)?;
+    let (public, admin) = (server.public_addr(), server.admin_addr());
     let open_files_max = machine.open_files_max;
+    tracing::info!(version = VERSION, %public, %admin, "the hub starts");
+    tell_settings(&config, open_files_max);
+    let urls = announcement(public, admin);
+    let connections_max = config.connections_max;
     // A hub whose output nobody reads is still a hub.
     drop(terminal::out(&format!(
         "{urls}\n{connections_max} connections at most ({open_files_max} open files)\n"
     )));
 
     let drain = CancellationToken::new();
-    tokio::spawn(drain_on_signal(signals, drain.clone()));
+    tokio::spawn(drain_on_signal(signals, drain.clone(), log.clone()));
     let drained = Box::pin(server.run(drain)).await;
     let all = if drained.in_time { "all in time" } else { "not all in time" };
-    terminal::say(&format!("drained: {} subscribers, {all}", drained.subscribers_sent_away));
+    tracing::info!("drained: {} subscribers, {all}", drained.subscribers_sent_away);
     Ok(())
 }
 
+/// The settings that an operator looks for first when something is not as expected.
+fn tell_settings(config: &Config, open_files_max: u64) {
+    tracing::info!(
+        workers = config.workers,
+        memory_bytes_max = config.memory_bytes_max,
+        rings_bytes_max = config.rings_bytes_max,
+        connections_max = config.connections_max,
+        open_files_max,
+        channels_max = config.channels_max,
+        drain_delay_ms = config.drain_delay_ms,
+        drain_period_ms = config.drain_period_ms,
+        "settings"
+    );
+}
+
 /// The first signal begins the drain, the second one exits now, as if it had not been caught.
-async fn drain_on_signal(mut signals: Signals, drain: CancellationToken) {
+async fn drain_on_signal(mut signals: Signals, drain: CancellationToken, log: Log) {
     signals.next().await;
-    terminal::say("draining; a second signal exits now");
+    tracing::info!("draining; a second signal exits now");
     drain.cancel();
     let signal = signals.next().await;
+    tracing::warn!("a second signal: exiting now");
+    log.flush();
     process::exit(SIGNAL_EXIT_CODE + signal.as_raw_value());
 }
 

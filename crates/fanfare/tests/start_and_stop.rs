@@ -93,9 +93,8 @@ fn a_second_signal_exits_now() {
         publisher.write_all(format!("{head}{chunk}").as_bytes()).unwrap();
         publisher.read_exact(&mut [0]).unwrap();
         hub.signal(signal);
-        let mut said = String::new();
-        hub.stderr.read_line(&mut said).unwrap();
-        assert!(said.contains("draining"), "{said}");
+        let mut said = (&mut hub.stderr).lines().map(Result::unwrap);
+        assert!(said.any(|line| line.contains("draining")));
         hub.signal(signal);
         assert_eq!(hub.end().0, code);
     }

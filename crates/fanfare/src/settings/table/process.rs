@@ -43,9 +43,9 @@ pub(super) static ROWS: &[Row] = &[
         key: "log",
         default: Fallback::Text("info"),
         value: Value::Text {
-            parse: |text| Ok(text.to_owned()),
+            parse: |text| crate::log::parse(text).map(|_| text.to_owned()),
             set: |config, text| config.telemetry.log = text,
-            words: "a level, or directives such as info,fanfare_server=debug",
+            words: "off, error, warn, info, debug, trace, or such as warn,fanfare_server=debug",
         },
         live: true,
         help: "What is logged",
