@@ -28,13 +28,12 @@ pub(crate) fn command() -> Command {
 /// What users are told of it.
 pub(crate) fn shown() -> Command {
     let serve = Command::new("serve").about("Run a hub (what no command means, too)");
-    let check = Command::new("check").about("Say whether the configuration is fine");
     let commands = [
         serve.args(settings::arguments()).after_help(AFTER_HELP),
         publish(),
         subscribe(),
         operator::health(),
-        check.args(settings::arguments()).after_help(AFTER_HELP),
+        check(),
         completions(),
     ];
     let names: Vec<_> = commands.iter().map(|command| command.get_name().to_owned()).collect();
@@ -47,6 +46,17 @@ pub(crate) fn shown() -> Command {
         .disable_help_subcommand(true)
         .subcommands(commands)
         .subcommand(man(names))
+}
+
+fn check() -> Command {
+    let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    let print = "Print all settings as a configuration file that says where each came from";
+    Command::new("check")
+        .about("Say whether the configuration is fine, or print what holds")
+        .arg(switch("print").help(print))
+        .arg(switch("json").requires("print").help("Print them as one line of JSON"))
+        .args(settings::arguments())
+        .after_help(AFTER_HELP)
 }
 
 fn completions() -> Command {

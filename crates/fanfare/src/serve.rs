@@ -19,18 +19,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     log::Log,
-    settings::{self, machine::Machine, problem::Wrong},
+    settings::{self, effective::Effective, machine::Machine, problem::Wrong},
     terminal,
 };
 
 /// Runs a hub until it has drained.
 pub(crate) fn serve(flags: &ArgMatches) -> Result<(), ServeError> {
     let machine = Machine::probe();
-    let config = configure(flags, &machine)?;
+    let mut effective = configure(flags, &machine)?;
     let counts = Arc::<ProcessCounts>::default();
-    let log = Log::start(&config.telemetry, Arc::clone(&counts)).map_err(ServeError::System)?;
-    warning(&config).inspect(|words| tracing::warn!("{words}"));
-    let config = within(config, &machine);
+    let log =
+        Log::start(&effective.config.telemetry, Arc::clone(&counts)).map_err(ServeError::System)?;
+    warning(&effective.config).inspect(|words| tracing::warn!("{words}"));
+    within(&mut effective, &machine).inspect(|words| tracing::warn!("{words}"));
+    let config = effective.config;
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::System)?;
     let outcome = runtime.block_on(Box::pin(run(config, &machine, counts, &log)));
@@ -38,19 +40,27 @@ pub(crate) fn serve(flags: &ArgMatches) -> Result<(), ServeError> {
     outcome
 }
 
-/// Says whether the configuration is fine.
+/// Says whether the configuration is fine, or what holds if it is.
 pub(crate) fn check(flags: &ArgMatches) -> Result<(), ServeError> {
-    let config = configure(flags, &Machine::probe())?;
-    warning(&config).inspect(|words| terminal::say(&format!("warning: {words}")));
-    terminal::out("the configuration is fine\n").map_err(ServeError::System)
+    let machine = Machine::probe();
+    let mut effective = configure(flags, &machine)?;
+    warning(&effective.config).inspect(|words| terminal::say(&format!("warning: {words}")));
+    within(&mut effective, &machine).inspect(|words| terminal::say(&format!("warning: {words}")));
+    let text = match (flags.get_flag("print"), flags.get_flag("json")) {
+        (false, _) => "the configuration is fine\n".to_owned(),
+        (true, false) => effective.to_toml(),
+        (true, true) => effective.to_json(),
+    };
+    terminal::out(&text).map_err(ServeError::System)
 }
 
 /// Everything that can be wrong before a port is opened.
-fn configure(flags: &ArgMatches, machine: &Machine) -> Result<Config, ServeError> {
+fn configure(flags: &ArgMatches, machine: &Machine) -> Result<Effective, ServeError> {
     let variables: Vec<_> = env::vars_os().collect();
-    let config = settings::load(flags, &variables, machine).map_err(ServeError::Settings)?;
+    let effective = settings::load(flags, &variables, machine).map_err(ServeError::Settings)?;
+    let config = &effective.config;
     config.check().map_err(ServeError::Check)?;
-    Ok(config)
+    Ok(effective)
 }
 
 /// What is allowed and should be known.
@@ -62,18 +72,13 @@ fn warning(config: &Config) -> Option<&'static str> {
 }
 
 /// No more connections than there are files for: the machine's limit is not the user's mistake.
-fn within(mut config: Config, machine: &Machine) -> Config {
-    let connections_max = usize::try_from(machine.connections_max()).unwrap_or(usize::MAX).max(1);
-    if connections_max < config.connections_max {
-        tracing::warn!(
-            "{} connections are set and only {connections_max} are possible, because {} files may \
-             be open; raise the limit of open files (ulimit -n, LimitNOFILE=)",
-            config.connections_max,
-            machine.open_files_max,
-        );
-        config.connections_max = connections_max;
-    }
-    config
+fn within(effective: &mut Effective, machine: &Machine) -> Option<String> {
+    let set = effective.bound_connections(machine)?;
+    Some(format!(
+        "{set} connections are set and only {} are possible, because {} files may be open; raise \
+         the limit of open files (ulimit -n, LimitNOFILE=)",
+        effective.config.connections_max, machine.open_files_max,
+    ))
 }
 
 async fn run(
@@ -241,7 +246,13 @@ mod tests {
         let machine = Machine { cores: 1, budget_bytes: 1 << 30, open_files_max: 1_024 };
         let flags = clap::Command::new("fanfare").args(settings::arguments());
         let flags = flags.get_matches_from(["fanfare", "--connections-max", "10_000"]);
-        let config = settings::load(&flags, &[], &machine).unwrap();
-        assert_eq!(within(config, &machine).connections_max, 1_024 - FILES_RESERVED);
+        let mut effective = settings::load(&flags, &[], &machine).unwrap();
+        assert!(within(&mut effective, &machine).unwrap().starts_with("10000 connections are set"));
+        assert_eq!(effective.config.connections_max, 1_024 - FILES_RESERVED);
+        let line = "connections_max = 448  # --connections-max: lowered from 10_000, as 1024 files \
+                    may be open";
+        let toml = effective.to_toml();
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(toml.lines().any(|found| words(found) == words(line)), "{toml}");
     }
 }

@@ -1,6 +1,7 @@
 //! From strings to a [`Config`]: the layers are laid over each other in the order of their
 //! precedence, and everything that is wrong in any of them is told at once, with its place.
 
+pub(crate) mod effective;
 pub(crate) mod machine;
 pub(crate) mod problem;
 
@@ -15,10 +16,10 @@ mod unit;
 use std::{ffi::OsString, fs};
 
 use clap::{Arg, ArgMatches, ValueHint};
-use fanfare_server::Config;
 
 use self::{
     draft::Draft,
+    effective::Effective,
     file::File,
     layers::Given,
     machine::Machine,
@@ -39,7 +40,7 @@ pub(crate) fn load(
     flags: &ArgMatches,
     variables: &[(OsString, OsString)],
     machine: &Machine,
-) -> Result<Config, Wrong> {
+) -> Result<Effective, Wrong> {
     let Some((place, path)) = file_path(flags, variables)? else {
         return resolve(flags, variables, None, machine);
     };
@@ -76,7 +77,7 @@ fn resolve(
     variables: &[(OsString, OsString)],
     file: Option<(&str, &str)>,
     machine: &Machine,
-) -> Result<Config, Wrong> {
+) -> Result<Effective, Wrong> {
     let mut problems = Vec::new();
     let file =
         file.map_or_else(File::default, |(path, text)| file::parse(path, text, &mut problems));
@@ -127,13 +128,21 @@ mod tests {
 
     use clap::Command;
     use fanfare_core::Retention;
-    use fanfare_server::limits::FILES_RESERVED;
+    use fanfare_server::{Config, limits::FILES_RESERVED};
 
     use super::*;
 
     const MACHINE: Machine = Machine { cores: 4, budget_bytes: 4 << 30, open_files_max: 20_000 };
 
     fn read(flags: &[&str], variables: &[(&str, &str)], text: &str) -> Result<Config, Wrong> {
+        effective(flags, variables, text).map(|effective| effective.config)
+    }
+
+    fn effective(
+        flags: &[&str],
+        variables: &[(&str, &str)],
+        text: &str,
+    ) -> Result<Effective, Wrong> {
         let command = Command::new("fanfare").no_binary_name(true).args(arguments());
         let flags = command.try_get_matches_from(flags).unwrap();
         let variables: Vec<_> =
@@ -316,6 +325,67 @@ mod tests {
         let small = read(&["--memory-max", "256MiB"], &[], "").unwrap();
         assert_eq!((small.journal_events_max, small.channels_max), (524_288, 65_536));
         assert_eq!((small.tombstones_max, small.idempotency_keys_max), (65_536, 65_536));
+    }
+
+    #[test]
+    fn what_holds_is_told_with_where_it_came_from() {
+        let text = "ring_age = \"2h\"\nmemory_max = \"1GiB\"\n\n[[channels]]\n\
+                    pattern = \"orders/**\"\nring_bytes = 65_536\n";
+        let flags = ["--allowed-host", "a.example", "--allowed-host", "b.example,*"];
+        let variables = [("FANFARE_INSECURE_OPEN", "true"), ("FANFARE_WORKERS", "3")];
+        let toml = effective(&flags, &variables, text).unwrap().to_toml();
+        for (line, source) in [
+            ("listen = \"127.0.0.1:8080\"", "default"),
+            ("allowed_hosts = [\"a.example\", \"b.example\", \"*\"]", "--allowed-host"),
+            ("cors_origins = []", "default"),
+            ("insecure_open = true", "FANFARE_INSECURE_OPEN"),
+            ("connections_max = 19_424", "default: open files \u{2212} 576"),
+            ("workers = 3", "FANFARE_WORKERS"),
+            ("memory_max = \"1GiB\"", "f.toml:2"),
+            ("rings_bytes_max = \"512MiB\"", "default: half of --memory-max"),
+            ("otlp_endpoint = \"\"", "default"),
+            ("pattern = \"orders/**\"", "f.toml:5"),
+            ("ring_bytes = \"64KiB\"", "f.toml:6"),
+            ("ring_age = \"2h\"", "as all channels"),
+        ] {
+            let is_it = |found: &str| {
+                found.split_once("  # ").is_some_and(|(a, b)| (a.trim_end(), b) == (line, source))
+            };
+            assert!(toml.lines().any(is_it), "{line} # {source}\n{toml}");
+        }
+        // It is a configuration, and gives the same again.
+        let again = effective(&[], &[], &toml).unwrap();
+        let bare = |toml: &str| -> Vec<_> {
+            let lines = toml.lines().map(|line| line.split("  # ").next().unwrap().trim_end());
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(bare(&again.to_toml()), bare(&toml));
+    }
+
+    #[test]
+    fn what_holds_is_json_for_programs() {
+        let text = "ring_age = \"2h\"\n[[channels]]\npattern = \"a\"\nslow_policy = \"latest\"";
+        let json = effective(&["--workers", "1"], &[], text).unwrap().to_json();
+        let json: serde_json::Value = json.parse().unwrap();
+        let of = |settings: &serde_json::Value, key: &str| {
+            let settings = settings.as_array().unwrap();
+            settings.iter().find(|setting| setting["key"] == key).unwrap().clone()
+        };
+        let age = of(&json["settings"], "ring_age");
+        assert_eq!((&age["value"], &age["unit"]), (&7_200_000.into(), &"ms".into()));
+        assert_eq!((&age["source"], &age["place"]), (&"file".into(), &"f.toml:1".into()));
+        let rings = of(&json["settings"], "rings_bytes_max");
+        assert_eq!(
+            (&rings["source"], &rings["note"]),
+            (&"default".into(), &"half of --memory-max".into())
+        );
+        assert_eq!(of(&json["settings"], "workers")["place"], "--workers");
+        assert_eq!(of(&json["settings"], "cors_origins")["value"], serde_json::json!([]));
+        assert_eq!(json["channels"][0]["pattern"], "a");
+        let of_channel = &json["channels"][0]["settings"];
+        assert_eq!(of(of_channel, "slow_policy")["value"], "latest");
+        assert_eq!(of(of_channel, "ring_age")["source"], "all channels");
+        assert_eq!(of_channel.as_array().unwrap().len(), 5);
     }
 
     #[test]

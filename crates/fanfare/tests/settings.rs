@@ -35,6 +35,27 @@ fn a_configuration_that_is_fine_is_said_to_be() {
 }
 
 #[test]
+fn what_holds_is_printed_as_a_configuration() {
+    let path = file("print.toml", "workers = 2\n\n[[channels]]\npattern = \"orders/**\"\n");
+    let path = path.to_str().unwrap();
+    let arguments = ["check", "--print", "--config", path, "--listen", "127.0.0.1:9000"];
+    let (code, stdout, stderr) = fanfare(&arguments, &[("FANFARE_RING_AGE", "2h")]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for (line, source) in [
+        ("listen = \"127.0.0.1:9000\" ", "# --listen"),
+        ("workers = 2 ", &format!("# {path}:1")),
+        ("ring_age = \"2h\" ", "# FANFARE_RING_AGE"),
+        ("pattern = \"orders/**\" ", &format!("# {path}:4")),
+    ] {
+        let found = stdout.lines().find(|found| found.starts_with(line));
+        assert!(found.is_some_and(|found| found.ends_with(source)), "{line}{source}\n{stdout}");
+    }
+    let again = file("print-again.toml", &stdout);
+    let (code, _, stderr) = fanfare(&["check", "--config", again.to_str().unwrap()], &[]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
 fn everything_that_is_wrong_is_told_at_once_with_its_place() {
     let path = file("wrong.toml", "workers = 64\n\n[[channels]]\nring_age = \"1h\"\n");
     let path = path.to_str().unwrap();

@@ -6,6 +6,7 @@ use fanfare_core::{Pattern, Retention};
 use fanfare_server::{Config, MemoryShares, OverBudget};
 
 use super::{
+    effective::Effective,
     file::ChannelTable,
     layers::Given,
     problem::{Place, Problem, Wrong},
@@ -18,8 +19,10 @@ use super::{
 pub(crate) struct Draft {
     /// What holds so far.
     config: Config,
-    /// Where the value of each key comes from.
-    places: BTreeMap<&'static str, Place>,
+    /// What was laid last for each key.
+    laid: BTreeMap<&'static str, Given>,
+    /// The `[[channels]]` that hold.
+    tables: Vec<ChannelTable>,
     /// What `[[channels]]` say channels keep.
     kept: Vec<Kept>,
 }
@@ -35,15 +38,20 @@ struct Kept {
 impl Draft {
     /// Nothing yet: the layer of defaults has a value for every setting.
     pub(crate) fn new() -> Self {
-        Self { config: Config::default(), places: BTreeMap::new(), kept: Vec::new() }
+        Self {
+            config: Config::default(),
+            laid: BTreeMap::new(),
+            tables: Vec::new(),
+            kept: Vec::new(),
+        }
     }
 
     /// Lays a layer over those before it.
     pub(crate) fn lay(&mut self, layer: Vec<Given>, problems: &mut Vec<Problem>) {
-        for Given { row, place, texts } in layer {
-            match apply(row, &texts, &mut self.config) {
-                Ok(()) => drop(self.places.insert(row.key, place)),
-                Err(what) => problems.push(Problem::new(place, what)),
+        for given in layer {
+            match apply(given.row, &given.texts, &mut self.config) {
+                Ok(()) => drop(self.laid.insert(given.row.key, given)),
+                Err(what) => problems.push(Problem::new(given.place, what)),
             }
         }
     }
@@ -52,38 +60,45 @@ impl Draft {
     /// this comes after all layers.
     pub(crate) fn lay_channels(&mut self, tables: Vec<ChannelTable>, problems: &mut Vec<Problem>) {
         let mut seen: BTreeMap<String, Place> = BTreeMap::new();
-        for ChannelTable { place, pattern: text, given } in tables {
-            let retention = self.retention(given, problems);
-            match (Pattern::parse(&text), seen.get(&text)) {
-                (Err(error), _) => problems.push(Problem::new(place, error.to_string())),
+        for table in tables {
+            let retention = self.retention(&table.given, problems);
+            let ChannelTable { place, pattern: text, .. } = &table;
+            match (Pattern::parse(text), seen.get(text)) {
+                (Err(error), _) => problems.push(Problem::new(place.clone(), error.to_string())),
                 (Ok(_), Some(first)) => {
                     let what =
                         format!("the first match counts, and the same pattern is at {first}");
-                    problems.push(Problem::new(place, what));
+                    problems.push(Problem::new(place.clone(), what));
                 }
                 (Ok(pattern), None) => {
-                    seen.insert(text, place);
+                    seen.insert(text.clone(), place.clone());
                     self.config.channels.push((pattern, retention));
+                    self.tables.push(table);
                 }
             }
         }
     }
 
     /// The configuration, or everything that is wrong.
-    pub(crate) fn finish(self, mut problems: Vec<Problem>) -> Result<Config, Wrong> {
+    pub(crate) fn finish(self, mut problems: Vec<Problem>) -> Result<Effective, Wrong> {
         if problems.is_empty() {
             self.contradictions(&mut problems);
         }
-        if problems.is_empty() { Ok(self.config) } else { Err(Wrong { problems }) }
+        if !problems.is_empty() {
+            return Err(Wrong { problems });
+        }
+        Ok(Effective::new(self.config, &self.laid, self.tables))
     }
 
-    fn retention(&mut self, given: Vec<Given>, problems: &mut Vec<Problem>) -> Retention {
+    fn retention(&mut self, given: &[Given], problems: &mut Vec<Problem>) -> Retention {
         let mut retention = self.config.retention;
         for Given { row, place, texts } in given {
-            match apply_to_channels(row, &texts, &mut retention) {
-                Ok(Some(number)) => self.kept.push(Kept { key: row.key, place, number }),
+            match apply_to_channels(row, texts, &mut retention) {
+                Ok(Some(number)) => {
+                    self.kept.push(Kept { key: row.key, place: place.clone(), number });
+                }
                 Ok(None) => {}
-                Err(what) => problems.push(Problem::new(place, what)),
+                Err(what) => problems.push(Problem::new(place.clone(), what)),
             }
         }
         retention
@@ -138,8 +153,7 @@ impl Draft {
     /// What is to blame if the parts of the budget do not fit it: of those that were set, the one
     /// that takes most.
     fn largest(&self) -> &'static str {
-        let is_set =
-            |key: &&str| self.places.get(*key).is_some_and(|p| !matches!(p, Place::Default(_)));
+        let is_set = |key: &&'static str| !matches!(self.place(key), Place::Default(_));
         let by_size = ["rings_bytes_max", "event_data_bytes_max", "journal_events_max"];
         by_size.into_iter().find(is_set).unwrap_or("rings_bytes_max")
     }
@@ -150,7 +164,7 @@ impl Draft {
 
     /// Where the value of a key comes from.
     fn place(&self, key: &'static str) -> Place {
-        self.places.get(key).cloned().unwrap_or(Place::Default(key))
+        self.laid.get(key).map_or(Place::Default(key), |given| given.place.clone())
     }
 }
 

@@ -50,9 +50,10 @@ fn raise_open_files() -> u64 {
     holds.unwrap_or(u64::MAX)
 }
 
-/// What a hub uses of so much memory, the least that is allowed at least.
+/// What a hub uses of so much memory, the least that is allowed at least: whole mebibytes, which
+/// people can read.
 fn budget(memory_bytes: u64) -> u64 {
-    (memory_bytes / 2).clamp(BUDGET_BYTES_MIN, BUDGET_BYTES_MAX)
+    (memory_bytes / 2 / MIB * MIB).clamp(BUDGET_BYTES_MIN, BUDGET_BYTES_MAX)
 }
 
 fn memory_bytes() -> u64 {
@@ -80,6 +81,7 @@ fn group_limits(groups: &str) -> impl Iterator<Item = u64> {
     files.into_iter().filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok())
 }
 
+const MIB: u64 = 1 << 20;
 /// What the setting allows.
 pub(crate) const BUDGET_BYTES_MIN: u64 = 64 << 20;
 /// See [`BUDGET_BYTES_MIN`].
@@ -96,6 +98,12 @@ mod tests {
         let text = "MemTotal:       16302280 kB\nMemFree:        1 kB\n";
         assert_eq!(installed(text), Some(16_302_280 * 1024));
         assert_eq!(installed("MemFree: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn the_budget_is_half_of_the_memory_in_whole_mebibytes() {
+        assert_eq!(budget((1 << 30) + 4_096), 512 << 20);
+        assert_eq!(budget(1 << 20), BUDGET_BYTES_MIN);
     }
 
     #[test]

@@ -1,0 +1,250 @@
+//! The settings that hold once all layers are laid, each with where it came from: as a
+//! configuration file that would give the same, and as JSON.
+
+use std::collections::BTreeMap;
+
+use fanfare_server::Config;
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    file::ChannelTable,
+    layers::Given,
+    machine::Machine,
+    problem::Place,
+    row::{Fallback, Row, Value},
+    table,
+    unit::Unit,
+};
+
+/// A configuration with its origins.
+#[derive(Debug)]
+pub(crate) struct Effective {
+    /// What a hub takes.
+    pub(crate) config: Config,
+    /// All settings in the order of the table.
+    settings: Vec<Setting>,
+    /// The `[[channels]]`, in their order.
+    channels: Vec<Channels>,
+}
+
+/// One setting that holds.
+#[derive(Clone, Debug)]
+struct Setting {
+    row: &'static Row,
+    texts: Vec<String>,
+    source: Source,
+    /// What a default was made from, or what became of a value.
+    note: Option<String>,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug)]
+enum Source {
+    /// It was given there, or is the default.
+    Place(Place),
+    /// Channels of a pattern have what all channels have.
+    AllChannels,
+}
+
+/// One `[[channels]]` table.
+#[derive(Debug)]
+struct Channels {
+    pattern: String,
+    place: Place,
+    settings: Vec<Setting>,
+}
+
+impl Effective {
+    /// What holds: `laid` has the last word on each key.
+    pub(crate) fn new(
+        config: Config,
+        laid: &BTreeMap<&'static str, Given>,
+        tables: Vec<ChannelTable>,
+    ) -> Self {
+        let rows = table::rows().filter_map(|row| laid.get(row.key));
+        let settings: Vec<_> = rows.map(Setting::of).collect();
+        let channels = tables.into_iter().map(|table| Channels::of(table, &settings)).collect();
+        Self { config, settings, channels }
+    }
+
+    /// Bounds the connections by the files that may be open, which is not the user's mistake.
+    /// Answers what was set if that is more.
+    pub(crate) fn bound_connections(&mut self, machine: &Machine) -> Option<usize> {
+        let possible = usize::try_from(machine.connections_max()).unwrap_or(usize::MAX).max(1);
+        let set = self.config.connections_max;
+        if set <= possible {
+            return None;
+        }
+        self.config.connections_max = possible;
+        let of_key = |setting: &&mut Setting| setting.row.key == "connections_max";
+        if let Some(setting) = self.settings.iter_mut().find(of_key) {
+            setting.texts = vec![possible.to_string()];
+            setting.note = Some(format!(
+                "lowered from {}, as {} files may be open",
+                Unit::Count.show(set as u64),
+                machine.open_files_max
+            ));
+        }
+        Some(set)
+    }
+
+    /// A configuration file whose comments say where each value came from.
+    pub(crate) fn to_toml(&self) -> String {
+        let mut text = String::new();
+        for group in table::groups() {
+            let in_group =
+                |setting: &&Setting| group.rows.iter().any(|row| row.key == setting.row.key);
+            let lines = self.settings.iter().filter(in_group).map(Setting::to_toml);
+            let separator = if text.is_empty() { "" } else { "\n" };
+            text.push_str(&format!("{separator}# {}\n", group.heading));
+            text.push_str(&aligned(&lines.collect::<Vec<_>>()));
+        }
+        for channels in &self.channels {
+            let pattern =
+                (format!("pattern = {}", quoted(&channels.pattern)), place(&channels.place));
+            let lines = [pattern].into_iter().chain(channels.settings.iter().map(Setting::to_toml));
+            text.push_str("\n[[channels]]\n");
+            text.push_str(&aligned(&lines.collect::<Vec<_>>()));
+        }
+        text
+    }
+
+    /// The same for programs: one object in one line.
+    pub(crate) fn to_json(&self) -> String {
+        let all = |settings: &[Setting]| settings.iter().map(Setting::to_json).collect::<Vec<_>>();
+        let channels = |channels: &Channels| {
+            let Channels { pattern, place: at, settings } = channels;
+            json!({ "pattern": pattern, "place": place(at), "settings": all(settings) })
+        };
+        let channels: Vec<_> = self.channels.iter().map(channels).collect();
+        format!("{}\n", json!({ "settings": all(&self.settings), "channels": channels }))
+    }
+}
+
+impl Channels {
+    fn of(table: ChannelTable, all: &[Setting]) -> Self {
+        let ChannelTable { pattern, place, given } = table;
+        let per_channel = all.iter().filter(|setting| setting.row.is_per_channel());
+        let settings = per_channel.map(|setting| {
+            let given = given.iter().find(|given| given.row.key == setting.row.key);
+            let inherited =
+                || Setting { source: Source::AllChannels, note: None, ..setting.clone() };
+            given.map_or_else(inherited, Setting::of)
+        });
+        Self { settings: settings.collect(), pattern, place }
+    }
+}
+
+impl Setting {
+    fn of(given: &Given) -> Self {
+        let Given { row, place, texts } = given;
+        let note = match (place, &row.default) {
+            (Place::Default(_), Fallback::Machine { words, .. }) => Some((*words).to_owned()),
+            _ => None,
+        };
+        Self { row, texts: texts.clone(), source: Source::Place(place.clone()), note }
+    }
+
+    /// A line of TOML, and the comment that belongs to it.
+    fn to_toml(&self) -> (String, String) {
+        let value = match (&self.row.value, self.json()) {
+            (Value::Number { unit: Unit::Bytes | Unit::Duration, .. }, _) => quoted(&self.shown()),
+            (Value::Number { unit: Unit::Count, .. }, _) => self.shown(),
+            (_, Json::Array(names)) => {
+                let names: Vec<_> = names.iter().filter_map(Json::as_str).map(quoted).collect();
+                format!("[{}]", names.join(", "))
+            }
+            (_, Json::Bool(on)) => on.to_string(),
+            _ => quoted(&self.shown()),
+        };
+        let note = self.note.iter().map(|note| format!(": {note}"));
+        let comment = [self.source.words()].into_iter().chain(note).collect();
+        (format!("{} = {value}", self.row.key), comment)
+    }
+
+    fn to_json(&self) -> Json {
+        let mut object = Map::new();
+        let mut put = |name: &str, value: Json| drop(object.insert(name.to_owned(), value));
+        put("key", self.row.key.into());
+        put("value", self.json());
+        match &self.row.value {
+            Value::Number { unit: Unit::Bytes, .. } => put("unit", "bytes".into()),
+            Value::Number { unit: Unit::Duration, .. } => put("unit", "ms".into()),
+            _ => {}
+        }
+        put("text", self.shown().into());
+        put("source", self.source.kind().into());
+        put("place", self.source.words().into());
+        put("note", self.note.clone().into());
+        put("live", self.row.live.into());
+        Json::Object(object)
+    }
+
+    /// The value: a number in bytes or milliseconds, a list, a truth, or text.
+    fn json(&self) -> Json {
+        let text = self.texts.first().map(String::as_str).unwrap_or_default();
+        match &self.row.value {
+            Value::Number { unit, .. } => unit.parse(text).map_or(Json::Null, Json::from),
+            Value::Names { .. } => {
+                let names = self.texts.iter().flat_map(|text| text.split(',')).map(str::trim);
+                names.filter(|name| !name.is_empty()).collect()
+            }
+            Value::Switch(_) => Json::Bool(text == "true"),
+            Value::Address(_) | Value::Choice { .. } | Value::Text { .. } => text.into(),
+        }
+    }
+
+    /// The value as it could be given.
+    fn shown(&self) -> String {
+        let text = self.texts.join(",");
+        match &self.row.value {
+            Value::Number { unit, .. } => {
+                unit.parse(&text).map_or(text, |number| unit.show(number))
+            }
+            _ => text,
+        }
+    }
+}
+
+impl Source {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::AllChannels => "all channels",
+            Self::Place(Place::Default(_)) => "default",
+            Self::Place(Place::File { .. }) => "file",
+            Self::Place(Place::Flag(_)) => "flag",
+            Self::Place(Place::Variable(_)) => "variable",
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::AllChannels => "as all channels".to_owned(),
+            Self::Place(at) => place(at),
+        }
+    }
+}
+
+/// A place without the key, which stands beside it.
+fn place(place: &Place) -> String {
+    match place {
+        Place::Default(_) => "default".to_owned(),
+        Place::File { path, line, .. } => format!("{path}:{line}").escape_debug().to_string(),
+        Place::Flag(_) | Place::Variable(_) => place.to_string(),
+    }
+}
+
+/// Lines whose comments stand in one column.
+fn aligned(lines: &[(String, String)]) -> String {
+    let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or_default();
+    let width = width.min(COMMENT_COLUMN_MAX);
+    lines.iter().map(|(line, comment)| format!("{line:<width$}  # {comment}\n")).collect()
+}
+
+/// A string of TOML. That of JSON is one, but for the one control character that JSON leaves.
+fn quoted(text: &str) -> String {
+    Json::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+/// Past it a long value does not push the comments of the others away.
+const COMMENT_COLUMN_MAX: usize = 48;
