@@ -40,7 +40,6 @@ impl Budget {
         Charge { budget: self.clone(), bytes: 0 }
     }
 
-    #[allow(dead_code, reason = "the metrics and the console are about to read it")]
     /// Bytes that are held.
     pub(crate) fn held_bytes(&self) -> usize {
         self.held.load(Relaxed)

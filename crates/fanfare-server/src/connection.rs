@@ -213,6 +213,11 @@ async fn answer_http2(
         Ok(parameters) => parameters,
         Err(response) => return response,
     };
+    stream(shared, &parameters, full)
+}
+
+/// Subscribes with the answer's body for a stream.
+pub(crate) fn stream(shared: &Shared, parameters: &Parameters, full: bool) -> Response<Body> {
     match parameters.subscribe(&shared.state, shared.h2.worker(), full) {
         Outcome::Answer(response) => response,
         Outcome::Away(away) => {

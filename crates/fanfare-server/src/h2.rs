@@ -99,6 +99,11 @@ impl H2 {
         self.worker
     }
 
+    /// Subscriptions that streams hold.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.subscribers.load(Ordering::Relaxed)
+    }
+
     /// Takes marks and wakes streams, for ever.
     pub(crate) async fn run(self: Arc<Self>) {
         let mut marks = Marks::default();

@@ -218,8 +218,7 @@ mod tests {
         let untaken = ask().unwrap();
         assert!(state.requests.held_bytes() >= 600);
         assert_eq!(ask().unwrap_err().kind(), Kind::RequestsFull);
-        let line = "fanfare_limit_reached_total{limit=\"requests_bytes\"} 1";
-        assert!(state.metrics.render().contains(line));
+        assert_eq!(state.metrics.reached_total(Reached::RequestsBytes), 1);
         drop(untaken);
         assert_eq!(state.requests.held_bytes(), 0);
         testing::json(ask().unwrap()).await;

@@ -27,6 +27,7 @@ mod page;
 mod places;
 mod problem;
 mod process;
+mod procfs;
 mod publish;
 mod publish_many;
 mod query;

@@ -71,6 +71,18 @@ pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Milliseconds that an operators' connection has from one request to the next one, its answer
 /// included: whoever holds all of them silently keeps the probes out no longer.
 pub(crate) const ADMIN_REQUEST_MS_MAX: u64 = 5_000;
+/// Streams of operators, of figures and of channels, held at once: a few consoles, and never all
+/// of their connections.
+pub(crate) const ADMIN_STREAMS_MAX: usize = 64;
+/// Milliseconds that a stream of operators may go without its peer taking anything: a heartbeat,
+/// and half of one more.
+pub(crate) const ADMIN_STREAM_MS_MAX: u64 = 90_000;
+/// Milliseconds between two events with the figures of the hub.
+pub(crate) const STATS_INTERVAL_MS: u64 = 1_000;
+/// Such events that are kept: a minute, so that a console which reconnects has no hole.
+pub(crate) const FEED_EVENTS_MAX: usize = 60;
+/// Bytes of the same: one has a few kilobytes, with many workers some more.
+pub(crate) const FEED_BYTES_MAX: usize = 1024 * 1024;
 /// Files that a hub holds open beside its connections: those of peers that met a full hub and of
 /// operators, a poll and a waker for each worker, and listeners, the runtime's own and a few more.
 pub const FILES_RESERVED: usize =
@@ -166,6 +178,9 @@ const _: () = assert!(REQUESTS_BYTES_MAX >= 2 * ndjson_line_bytes_max(EVENT_DATA
 const _: () = assert!(
     REQUESTS_BYTES_MAX >= 16 * JSON_ESCAPE_FACTOR_MAX * (HISTORY_BYTES_MAX + EVENT_DATA_BYTES_MAX)
 );
+const _: () = assert!(2 * ADMIN_STREAMS_MAX <= ADMIN_CONNECTIONS_MAX);
+const _: () =
+    assert!(ADMIN_STREAM_MS_MAX > fanfare_fanout::limits::HEARTBEAT_INTERVAL_MS_MAX as u64);
 const _: () = assert!(HISTORY_EVENTS <= HISTORY_EVENTS_MAX);
 const _: () = assert!(LIST_CHANNELS <= LIST_CHANNELS_MAX);
 const _: () = assert!(DRAIN_LINGER_MS > fanfare_fanout::limits::LINGER_MS_MAX as u64);

@@ -494,8 +494,7 @@ mod tests {
             assert_eq!(problem.kind(), Kind::RequestsFull, "{media_type}");
             assert!(problem.json().ends_with(b"\"accepted\":1}"));
             assert_eq!(state.requests.held_bytes(), 0);
-            let line = "fanfare_limit_reached_total{limit=\"requests_bytes\"} 1";
-            assert!(state.metrics.render().contains(line));
+            assert_eq!(state.metrics.reached_total(Reached::RequestsBytes), 1);
             let state = testing::state_with_requests(200);
             let body = testing::chunks([begun, "\"}\n\n"]);
             post(&state, Some("a"), "", media_type, body).await.unwrap();

@@ -147,8 +147,7 @@ mod tests {
         let uri = |query: &str| format!("/?{query}").parse().unwrap();
         assert!(Query::of(&state, &uri("a=%ff")).is_err());
         assert!(Query::of(&state, &uri(&format!("{many}a=1"))).is_err());
-        let line = "fanfare_limit_reached_total{limit=\"query_parameters\"} 1";
-        assert!(state.metrics.render().contains(line));
+        assert_eq!(state.metrics.reached_total(Reached::QueryParameters), 1);
     }
 
     proptest! {

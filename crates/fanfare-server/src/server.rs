@@ -71,7 +71,7 @@ impl Server {
         let connections = TaskTracker::new();
         let tasks = [
             tokio::spawn(listener::accept(public, Arc::clone(&shared), connections.clone())),
-            tokio::spawn(admin::accept(admin, Arc::clone(&shared))),
+            tokio::spawn(admin::run(admin, Arc::clone(&shared), connections.clone())),
             tokio::spawn(Arc::clone(&shared.h2).run()),
             tokio::spawn(maintain(Arc::clone(&state))),
             tokio::spawn(export(Arc::clone(&shared))),
@@ -96,7 +96,8 @@ impl Server {
     }
 }
 
-fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<Arc<Shared>> {
+/// The hub and its workers, without listeners.
+pub(crate) fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<Arc<Shared>> {
     let shares = MemoryShares::of(&config).map_err(io::Error::other)?;
     let bells = Bells::new(config.workers)?;
     let (h2_doorbell, h2_notify) = H2::doorbell();

@@ -101,9 +101,7 @@ async fn dispatch<B: Incoming>(
             return Err(Problem::new(Kind::NotAcceptable, detail));
         }
         (&Method::GET, Route::Events) => {
-            let selectors = Selectors::parse(query.all("channel"));
-            let selectors = selectors.map_err(|error| wrong_selectors(state, &error))?;
-            return Ok(subscribe(selectors, query, head, origin));
+            return Ok(subscribe(selectors(state, &query)?, query, head, origin));
         }
         (&Method::POST, Route::Events) => {
             publish::answer(state, Target::Lines, &query, &head.headers, upload).await?
@@ -136,6 +134,11 @@ fn subscribe(selectors: Selectors, query: Query, head: request::Parts, origin: &
     let request::Parts { headers, version, .. } = head;
     let origin = origin.clone();
     Answer::Subscribe(SubscribeRequest { selectors, query, headers, version, origin })
+}
+
+/// The channels and patterns that a query names.
+pub(crate) fn selectors(state: &State, query: &Query) -> Result<Selectors, Problem> {
+    Selectors::parse(query.all("channel")).map_err(|error| wrong_selectors(state, &error))
 }
 
 fn wrong_selectors(state: &State, error: &SelectorsError) -> Problem {

@@ -28,12 +28,10 @@ pub(crate) struct State {
     config: ArcSwap<Config>,
     /// What is counted.
     pub(crate) metrics: Metrics,
-    #[allow(dead_code, reason = "the metrics and the console are about to read it")]
     /// How the memory of the process is divided.
     pub(crate) shares: MemoryShares,
     /// What requests may hold in memory together.
     pub(crate) requests: Budget,
-    #[allow(dead_code, reason = "the metrics and the console are about to read it")]
     /// What connections and streams may.
     pub(crate) sockets: Budget,
     /// Connections of the public listener.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use fanfare_core::{
-    Epoch, EventId, Framing, HEARTBEAT, Opening, ReconnectReason, Request, Start, Subscribed,
+    Epoch, EventId, Framing, HEARTBEAT, Hub, Opening, ReconnectReason, Request, Start, Subscribed,
     WorkerIndex,
     limits::{END_RETRY_MS_MAX, END_RETRY_MS_MIN},
     reconnect,
@@ -82,24 +82,20 @@ impl Parameters {
     /// Subscribes on behalf of a worker; or says to come back later, if the hub drains or is full.
     pub(crate) fn subscribe(&self, state: &Arc<State>, worker: WorkerIndex, full: bool) -> Outcome {
         if full {
-            return self.overload(state, worker);
+            return self.overload(&state.hub, worker);
         }
         if state.draining.is_cancelled() {
             let left_ms = state.drain_left().as_millis() as u32;
             let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
-            return self.away(state, worker, ReconnectReason::Drain, retry_ms);
+            return self.away(&state.hub, worker, ReconnectReason::Drain, retry_ms);
         }
         let retry_ms = fastrand::u32(END_RETRY_MS_MIN..=END_RETRY_MS_MAX);
         match state.hub.subscribe(&self.request, worker, retry_ms) {
-            Err(_full) => self.overload(state, worker),
+            Err(_full) => self.overload(&state.hub, worker),
             Ok(Subscribed::Finished) => Outcome::Answer(self.answer(StatusCode::NO_CONTENT)),
             Ok(Subscribed::Gap) => {
                 state.count_replay(fanfare_core::Replay::Gap);
-                let detail = "events after that id are lost, and with `control=off` the stream \
-                              cannot say so; begin anew with `from=start` or `from=now`";
-                let mut response = Problem::new(Kind::Gap, detail).response();
-                self.origin.add_to(response.headers_mut());
-                Outcome::Answer(response)
+                Outcome::Answer(self.gap())
             }
             Ok(Subscribed::Live(opening)) => {
                 state.count_replay(opening.replay);
@@ -108,10 +104,36 @@ impl Parameters {
         }
     }
 
+    /// Subscribes on behalf of a worker of a hub apart, which neither drains nor counts.
+    pub(crate) fn subscribe_apart(
+        &self,
+        hub: &Arc<Hub>,
+        worker: WorkerIndex,
+        full: bool,
+    ) -> Outcome {
+        let retry_ms = fastrand::u32(END_RETRY_MS_MIN..=END_RETRY_MS_MAX);
+        let subscribed = || hub.subscribe(&self.request, worker, retry_ms);
+        match (!full).then(subscribed) {
+            None | Some(Err(_)) => self.overload(hub, worker),
+            Some(Ok(Subscribed::Finished)) => Outcome::Answer(self.answer(StatusCode::NO_CONTENT)),
+            Some(Ok(Subscribed::Gap)) => Outcome::Answer(self.gap()),
+            Some(Ok(Subscribed::Live(opening))) => Outcome::Stream(opening),
+        }
+    }
+
     /// The answer of a hub that has no room.
-    fn overload(&self, state: &Arc<State>, worker: WorkerIndex) -> Outcome {
+    fn overload(&self, hub: &Arc<Hub>, worker: WorkerIndex) -> Outcome {
         let retry_ms = fastrand::u32(OVERLOAD_RETRY_MS);
-        self.away(state, worker, ReconnectReason::Overload, retry_ms)
+        self.away(hub, worker, ReconnectReason::Overload, retry_ms)
+    }
+
+    /// The answer to one that lost events and wants no control events.
+    fn gap(&self) -> Response<Body> {
+        let detail = "events after that id are lost, and with `control=off` the stream cannot say \
+                      so; begin anew with `from=start` or `from=now`";
+        let mut response = Problem::new(Kind::Gap, detail).response();
+        self.origin.add_to(response.headers_mut());
+        response
     }
 
     /// The head of a stream over HTTP/1, byte for byte.
@@ -161,12 +183,12 @@ impl Parameters {
 
     fn away(
         &self,
-        state: &Arc<State>,
+        hub: &Arc<Hub>,
         worker: WorkerIndex,
         reason: ReconnectReason,
         retry_ms: u32,
     ) -> Outcome {
-        let position = self.position(state, worker);
+        let position = self.position(hub, worker);
         let mut bytes = Vec::new();
         self.framing().wrap(HEARTBEAT, &mut bytes);
         if self.request.control {
@@ -177,15 +199,15 @@ impl Parameters {
 
     /// Where a client that is sent away at once goes on from: its own last event id, whatever log
     /// that is of, or else where its subscription would have begun.
-    fn position(&self, state: &Arc<State>, worker: WorkerIndex) -> EventId {
+    fn position(&self, hub: &Arc<Hub>, worker: WorkerIndex) -> EventId {
         if let Start::After(text) = &self.request.start {
             // A text that is no id stays one that the hub does not know: that is told as a gap.
             let no_place = || EventId { epoch: Epoch::from_random(0), seq: 0 };
             return text.parse().unwrap_or_else(|_| no_place());
         }
-        match state.hub.subscribe(&self.request, worker, 0) {
+        match hub.subscribe(&self.request, worker, 0) {
             Ok(Subscribed::Live(opening)) => opening.subscription.position(),
-            _ => state.hub.id(state.hub.watermark()),
+            _ => hub.id(hub.watermark()),
         }
     }
 

@@ -20,7 +20,12 @@ use hyper::{
 use tokio::sync::mpsc;
 
 use crate::{
-    body::Body, budget::Budget, config::Config, memory::MemoryShares, publish, state::State,
+    body::Body,
+    budget::Budget,
+    config::Config,
+    memory::MemoryShares,
+    publish, server,
+    state::{Shared, State},
 };
 
 pub(crate) fn config() -> Config {
@@ -55,6 +60,11 @@ pub(crate) fn state() -> Arc<State> {
     let broker = Arc::new(MemoryBroker::new(Arc::clone(&hub)));
     let shares = MemoryShares::of(&config()).unwrap();
     Arc::new(State::new(config(), shares, hub, broker))
+}
+
+/// A hub with workers. Their threads end with the process.
+pub(crate) fn shared() -> Arc<Shared> {
+    server::start(config(), Arc::default()).unwrap()
 }
 
 /// One whose requests may hold so many bytes together.

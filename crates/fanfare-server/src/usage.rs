@@ -4,7 +4,6 @@ use fanfare_core::Limit;
 
 use crate::{limits::JOURNAL_PAIR_BYTES, metrics::Reached, state::State};
 
-#[allow(dead_code, reason = "the metrics and the console are about to read it")]
 /// A limit, and how much of it is used. A limit of which nobody knows how much is used is only
 /// counted when it is reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,7 +16,6 @@ pub(crate) struct LimitUse {
     pub(crate) max: u64,
 }
 
-#[allow(dead_code, reason = "the metrics and the console are about to read it")]
 /// A share of the budget of memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct ShareUse {
@@ -29,7 +27,6 @@ pub(crate) struct ShareUse {
     pub(crate) max_bytes: u64,
 }
 
-#[allow(dead_code, reason = "the metrics and the console are about to read it")]
 impl State {
     /// All limits of which it is known how much is used.
     pub(crate) fn limits(&self) -> Vec<LimitUse> {

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use crate::{
-    metric, metric_becomes, problem, publish, publish_many,
+    eventually, metric, metric_becomes, problem, publish, publish_many,
     support::{
         http::{call, get, post},
         hub::Hub,
-        sse::Stream,
+        sse::{End, Piece, Stream},
     },
 };
 
@@ -68,9 +68,7 @@ fn the_metrics_say_what_happened() {
     let measured = metric(&hub, "fanfare_publish_seconds_count");
     assert!((1.0..=5.0).contains(&measured), "{measured}");
     let read = stream.raw().len() as f64;
-    crate::eventually("the bytes", || {
-        (metric(&hub, "fanfare_bytes_sent_total") > read).then_some(())
-    });
+    eventually("the bytes", || (metric(&hub, "fanfare_bytes_sent_total") > read).then_some(()));
     drop(stream);
     metric_becomes(&hub, "fanfare_disconnects_total{reason=\"client\"}", 1.0);
     metric_becomes(&hub, "fanfare_subscribers", 1.0);
@@ -134,7 +132,75 @@ fn stats_are_told() {
     let id = publish(&hub, "a", "1");
     let stats = get(hub.admin(), "/api/stats").json();
     assert_eq!((&stats["events_published_total"], &stats["last_id"]), (&json!(1), &json!(id)));
-    assert_eq!((&stats["channels"], &stats["draining"]), (&json!(1), &json!(false)));
+    assert_eq!(stats["channels"], json!({ "live": 1, "closed": 0 }));
+    assert_eq!((&stats["state"], &stats["drain"]["phase"]), (&json!("running"), &json!("none")));
+    assert!(stats["memory"]["resident_bytes"].as_u64().unwrap() > 1024 * 1024, "{stats}");
+
+    let limit = |name: &str| {
+        let limits = stats["limits"].as_array().unwrap();
+        limits.iter().find(|limit| limit["limit"] == name).unwrap().clone()
+    };
+    assert_eq!(
+        (&limit("channels")["used"], &limit("channels")["reached_total"]),
+        (&json!(1), &json!(0))
+    );
+    assert_eq!(limit("line_bytes")["used"], json!(null));
+}
+
+#[test]
+fn stats_are_streamed_each_second() {
+    let hub = Hub::start(&[]);
+    let accept = [("Accept", "text/event-stream")];
+    let mut stream = Stream::open_with(hub.admin(), "/api/stats", &accept);
+    assert_eq!(stream.event().kind(), "fanfare.open");
+    publish(&hub, "a", "1");
+    // Longer than a connection that does not stream may be silent.
+    let mut events = stream.events(7);
+    let times: Vec<_> = events.iter().map(|e| e.json()["time_ms"].as_u64().unwrap()).collect();
+    assert!(times.windows(2).all(|pair| (500..5_000).contains(&(pair[1] - pair[0]))), "{times:?}");
+    let newest = events.pop().unwrap();
+    assert_eq!(newest.json()["events_published_total"], 1);
+    assert_eq!(newest.json()["subscribers"]["http2"], 0, "the console is none");
+    // It is resumed where it was left, without a hole.
+    drop(stream);
+    let resumed = [accept[0], ("Last-Event-ID", events[2].id())];
+    let mut stream = Stream::open_with(hub.admin(), "/api/stats?open=0", &resumed);
+    assert_eq!(stream.event(), events[3]);
+    // A drain is watched to its end; then the stream is cut, and its reader comes back.
+    post(hub.admin(), "/api/drain", "");
+    eventually("the drain", || (stream.event().json()["state"] != "running").then_some(()));
+    hub.terminate();
+    let end = std::iter::from_fn(|| stream.next().ok()).last();
+    assert!(matches!(end, Some(Piece::Event(event)) if event.kind() == "fanfare.reconnect"));
+}
+
+#[test]
+fn operators_follow_a_channel_and_change_it() {
+    let hub = Hub::start(&[]);
+    publish(&hub, "a", "1");
+    publish(&hub, "a", "2");
+    let mut tail = Stream::open(hub.admin(), "/api/events?channel=a&last=1");
+    assert_eq!(tail.event().kind(), "fanfare.open");
+    assert_eq!(tail.event().data, "2");
+    let answer = post(hub.admin(), "/api/channels/a?event=note", "3");
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let event = tail.event();
+    assert_eq!((event.kind(), event.data.as_str()), ("note", "3"));
+    assert_eq!(post(hub.admin(), "/api/channels/a?close=cancelled", "").status(), 200);
+    let end = tail.event();
+    assert_eq!((end.kind(), end.json()["reason"].as_str()), ("fanfare.end", Some("cancelled")));
+    assert_eq!(tail.end(), End::Clean);
+    problem(&post(hub.admin(), "/api/channels/a", "4"), 409, "channel-closed");
+    assert_eq!(get(hub.admin(), "/api/channels/a").json()["closed"], "cancelled");
+    let delete = || call(hub.admin(), "DELETE", "/api/channels/a", &[], b"");
+    assert_eq!(delete().status(), 204);
+    problem(&delete(), 404, "channel-not-found");
+    let foreign = [("Origin", "http://localhost:1")];
+    for method in ["POST", "DELETE"] {
+        let answer = call(hub.admin(), method, "/api/channels/a", &foreign, b"");
+        problem(&answer, 403, "origin-not-allowed");
+    }
+    problem(&get(hub.admin(), "/api/events"), 400, "query");
 }
 
 #[test]
@@ -145,7 +211,7 @@ fn the_listeners_are_apart() {
     }
     problem(&get(hub.admin(), "/channels/a"), 404, "not-found");
     problem(&post(hub.admin(), "/channels/a", "x"), 404, "not-found");
-    for (method, target) in [("POST", "/metrics"), ("GET", "/api/drain"), ("DELETE", "/api/stats")]
+    for (method, target) in [("POST", "/metrics"), ("PUT", "/api/drain"), ("DELETE", "/api/stats")]
     {
         let answer = call(hub.admin(), method, target, &[], b"");
         problem(&answer, 405, "method-not-allowed");
