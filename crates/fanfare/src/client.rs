@@ -2,11 +2,14 @@
 //! operators' one for the rest.
 
 pub(crate) mod admin;
+pub(crate) mod channels;
 pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod publish;
 pub(crate) mod subscribe;
 
+mod amount;
 mod control;
 
 mod sse;
+mod table;

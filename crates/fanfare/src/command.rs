@@ -32,6 +32,7 @@ pub(crate) fn shown() -> Command {
         serve.args(settings::arguments()).after_help(AFTER_HELP),
         publish(),
         subscribe(),
+        operator::channels(),
         operator::health(),
         check(),
         completions(),

@@ -15,10 +15,16 @@ pub(crate) const LOG_FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long they wait for the head of an answer after the request is sent.
 pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long they wait for an answer of the operators' listener, which is small and made at once.
+pub(crate) const ADMIN_ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a health check waits: those who run it do not wait longer either.
 pub(crate) const HEALTH_TIME_MAX: Duration = Duration::from_secs(2);
 /// Bytes of an answer that is no stream.
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Channels that are asked for at once: with the longest names they are within
+/// [`ANSWER_BYTES_MAX`].
+pub(crate) const CHANNELS_PAGE: u64 = 500;
 
 /// Bytes of standard input that are read as one event: as many as a hub can be set to take.
 pub(crate) const INPUT_EVENT_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -17,7 +17,7 @@ use std::{env, future::Future, io, process::ExitCode};
 use mimalloc::MiMalloc;
 
 use crate::{
-    client::{health, hub::ClientError, publish, subscribe},
+    client::{channels, health, hub::ClientError, publish, subscribe},
     command::operator,
 };
 
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Some(("check", flags)) => served(serve::check(flags)),
         Some(("publish", flags)) => asked(command::to_publish(flags), publish::run),
         Some(("subscribe", flags)) => asked(command::to_subscribe(flags), subscribe::run),
+        Some(("channels", flags)) => asked(operator::to_channels(flags), channels::run),
         Some(("health", flags)) => asked(operator::to_health(flags), health::run),
         Some(("completions", flags)) => printed(manual::completions(flags)),
         Some(("man", flags)) => printed(manual::pages(flags)),
@@ -72,7 +73,14 @@ where
         runtime.shutdown_background();
         outcome
     });
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let error = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        // Who closed the other end of the pipe has read enough.
+        Err(ClientError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => error,
+    };
     terminal::report(&error);
     error.advice().into_iter().for_each(terminal::say);
     if error.is_usage() { ExitCode::from(EX_USAGE) } else { ExitCode::FAILURE }

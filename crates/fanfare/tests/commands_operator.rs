@@ -7,7 +7,7 @@ mod script;
 
 use std::{fmt::Display, fs, net::TcpListener, path::Path, process::Command, thread};
 
-use crate::script::{Script, answer, fanfare};
+use crate::script::{Script, answer, fanfare, json};
 
 /// Nobody: port 1 is for root, and what for is long forgotten.
 fn nobody() -> Script {
@@ -52,6 +52,69 @@ fn a_hub_that_does_not_answer_is_not_healthy() {
     assert!(code == 1 && stderr.starts_with("fanfare: the hub did not answer\n"), "{stderr}");
     let (code, _, stderr) = fanfare(&script, &["health", "--admin-url", "hub:8081"], "");
     assert!(code == 64 && stderr.starts_with("fanfare: --admin-url: `hub:8081` is"), "{stderr}");
+}
+
+const CHANNELS: &str = r#"{"channels": [
+    {"channel": "新聞/größe", "subscribers": 12345, "ring_events": 1024, "ring_bytes": 4194304,
+     "events_total": 1000000, "rate_per_s": 1234.5, "closed": null},
+    {"channel": "b\u202e", "subscribers": 7, "ring_events": 1, "ring_bytes": 120,
+     "events_total": 1, "rate_per_s": 0.01, "closed": "done"}], "next": "7:b", "total": 1503}"#;
+const REST: &str = r#"{"channels": [{"channel": "c", "subscribers": 0}], "next": null}"#;
+
+#[test]
+fn channels_are_a_table() {
+    let script = Script::new(&[json(CHANNELS)]);
+    let arguments = ["channels", "orders/", "--contains", "4 2", "--sort", "rate", "--limit", "2"];
+    let (code, stdout, stderr) = fanfare(&script, &arguments, "");
+    let table = "\
+SUBSCRIBERS  EVENTS/S     EVENTS   KEPT    BYTES  CHANNEL
+     12,345      1.2k  1,000,000  1,024  4.0 MiB  新聞/größe
+          7      <0.1          1      1    120 B  b\\u{202e} (done)
+";
+    assert_eq!((code, stdout.as_str()), (0, table), "{stderr}");
+    assert_eq!(stderr, "fanfare: 2 of 1,503 channels; --all prints all of them\n");
+    let line = "get /api/channels?limit=2&prefix=orders%2f&contains=4%202&sort=rate http/1.1\r\n";
+    assert!(script.requests()[0].starts_with(line));
+}
+
+#[test]
+fn channels_are_asked_for_page_by_page() {
+    let script = Script::new(&[json(CHANNELS), json(REST)]);
+    let (code, stdout, stderr) = fanfare(&script, &["channels", "--all", "--json"], "");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let lines: Vec<serde_json::Value> = stdout.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!((lines.len(), &lines[0]["ring_bytes"]), (3, &4_194_304.into()));
+    let requests = script.requests();
+    assert!(requests[0].starts_with("get /api/channels?limit=500&sort=subscribers http"));
+    assert!(requests[1].contains("&after=7%3ab http"), "{}", requests[1]);
+
+    let script = Script::new(&[json(CHANNELS), json(REST)]);
+    let (code, stdout, stderr) = fanfare(&script, &["channels", "--limit", "3"], "");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(stdout.lines().count(), 4);
+    assert!(script.requests()[1].starts_with("get /api/channels?limit=1&"));
+
+    let script = Script::new(&[json(r#"{"channels": [], "next": null}"#)]);
+    let outcome = fanfare(&script, &["channels", "x"], "");
+    let said = "fanfare: there is no channel that begins with x\n";
+    assert_eq!(outcome, (0, String::new(), said.to_owned()));
+}
+
+#[test]
+fn the_wrong_listener_is_told_from_the_wrong_host() {
+    let problem = r#"{"title": "No such thing", "detail": "this hub has `/channels`"}"#;
+    for (status, media_type, body, said, advice) in [
+        ("404 Not Found", "application/problem+json", problem, "No such thing: ", "public"),
+        ("403 Forbidden", "application/problem+json", problem, "No such thing: ", "--allowed-host"),
+        ("200 OK", "text/html", "<p>", "what answers is not the operators'", "public listener?"),
+    ] {
+        let script = Script::new(&[answer(status, media_type, body)]);
+        let (code, stdout, stderr) = fanfare(&script, &["channels"], "");
+        assert_eq!((code, stdout.as_str()), (1, ""));
+        let lines: Vec<_> = stderr.lines().collect();
+        assert!(lines[0].starts_with(&format!("fanfare: {said}")), "{stderr}");
+        assert!(lines.len() == 2 && lines[1].contains(advice), "{stderr}");
+    }
 }
 
 #[test]

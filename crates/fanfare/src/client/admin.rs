@@ -6,9 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::{Method, Response, StatusCode, body::Incoming, header::ACCEPT};
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::hub::{ClientError, Hub};
+use super::hub::{self, ClientError, Hub};
+use crate::limits::ADMIN_ANSWER_TIME_MAX;
 
 /// The operators' listener of a hub.
 #[derive(Clone, Debug)]
@@ -25,6 +27,30 @@ impl Admin {
     /// Host and port, as they were given.
     pub(crate) fn authority(&self) -> &str {
         self.hub.authority()
+    }
+
+    /// Asks for JSON.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::GET, path).await
+    }
+
+    /// Asks for something to be done that is answered with JSON.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<T, ClientError> {
+        let asking = async {
+            let response = self.send(method, path).await?;
+            if !response.status().is_success() {
+                return Err(hub::refusal(response).await);
+            }
+            let body = hub::text(response.into_body()).await?;
+            serde_json::from_str(&body).map_err(|_| {
+                ClientError::NoHub("what answers is not the operators' listener of a hub")
+            })
+        };
+        self.within(ADMIN_ANSWER_TIME_MAX, asking).await
     }
 
     /// The status that a probe answers, if it comes in time.

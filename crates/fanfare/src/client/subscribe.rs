@@ -1,7 +1,7 @@
 //! `fanfare subscribe`: prints events as they come, and comes back after every cut from where it
 //! was. Only a status that is final, or the end of all its channels, ends it.
 
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -45,9 +45,6 @@ pub(crate) async fn run(subscribe: Subscribe) -> Result<(), ClientError> {
         match connect(&subscribe, &mut position).await {
             Ok(Ended::Cut(why)) => terminal::say(why),
             Ok(Ended::ForGood) => return Ok(()),
-            Err(ClientError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(());
-            }
             Err(error) if is_final(&error) => return Err(error),
             Err(error) => {
                 position.failures += 1;

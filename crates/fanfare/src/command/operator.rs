@@ -1,9 +1,70 @@
 //! The commands of operators: what they take, and what they were told.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use super::to_hub;
-use crate::client::{admin::Admin, health::Health, hub::ClientError};
+use super::{text, to_hub};
+use crate::client::{
+    admin::Admin,
+    channels::{Channels, Query},
+    health::Health,
+    hub::ClientError,
+};
+
+/// `fanfare channels`
+pub(super) fn channels() -> Command {
+    let sorts = ["subscribers", "name", "events", "bytes", "rate"];
+    Command::new("channels")
+        .about("List the channels of a hub")
+        .arg(Arg::new("prefix").value_name("PREFIX").help("What their names begin with"))
+        .arg(
+            Arg::new("contains")
+                .long("contains")
+                .value_name("TEXT")
+                .help("What stands anywhere in their names"),
+        )
+        .arg(
+            Arg::new("sort")
+                .long("sort")
+                .value_name("BY")
+                .value_parser(PossibleValuesParser::new(sorts))
+                .default_value("subscribers")
+                .help("What is largest comes first, but names come in their order"),
+        )
+        .arg(
+            Arg::new("limit")
+                .long("limit")
+                .value_name("N")
+                .value_parser(value_parser!(u64).range(1..))
+                .default_value("50")
+                .help("How many at most"),
+        )
+        .arg(
+            Arg::new("all")
+                .long("all")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("limit")
+                .help("All of them"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print a line of JSON for each, as the hub tells it"),
+        )
+        .arg(admin_url())
+}
+
+/// What `fanfare channels` was told.
+pub(crate) fn to_channels(flags: &ArgMatches) -> Result<Channels, ClientError> {
+    let named = |name| text(flags, name);
+    let limit = flags.get_one::<u64>("limit").copied();
+    Ok(Channels {
+        admin: admin(flags)?,
+        query: Query { prefix: named("prefix"), contains: named("contains"), sort: named("sort") },
+        limit: limit.filter(|_| !flags.get_flag("all")),
+        json: flags.get_flag("json"),
+    })
+}
 
 /// `fanfare health`
 pub(super) fn health() -> Command {
