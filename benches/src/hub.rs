@@ -31,7 +31,7 @@ impl Core {
     /// Publishes one event; returns its `seq`.
     pub fn publish(&self, channel: &ChannelName, draft: Draft) -> u64 {
         let (channel, change) = (channel.clone(), Change::Event(draft, None));
-        let publication = Publication { channel, change, key: None, now_ms: NOW_MS };
+        let publication = Publication { channel, change, key: None, now_us: NOW_US };
         self.broker.place(publication).unwrap().id.seq
     }
 
@@ -55,7 +55,7 @@ pub fn channels(count: usize) -> Vec<ChannelName> {
     (0..count).map(|index| ChannelName::parse(&format!("bench/{index}")).unwrap()).collect()
 }
 
-/// All events are published at this time, in Unix milliseconds: none grows old.
-const NOW_MS: u64 = 1;
+/// All events are published at this time, in Unix microseconds: none grows old.
+const NOW_US: u64 = 1_000;
 /// Milliseconds after which a client would come back; no channel ends here.
 const RETRY_MS: u32 = 5_000;

@@ -54,6 +54,7 @@ impl Rig {
             head: Vec::new(),
             framing: Framing::Chunked,
             heartbeat_ms: HEARTBEAT_INTERVAL_MS_MAX,
+            age_ms_max: 0,
             seat,
             permit: None,
         };

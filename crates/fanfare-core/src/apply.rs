@@ -11,7 +11,7 @@ use crate::{
     channel::Channel,
     control::CloseReason,
     frame::Draft,
-    hub::{Hub, Limit, Order},
+    hub::{Hub, Limit, Order, Removal},
     keys::{Known, Scoped},
     name::ChannelName,
     ring::{Closed, Entry},
@@ -25,7 +25,8 @@ impl Hub {
     pub fn apply(&self, seq: u64, publication: Publication) -> Result<Placed, Refusal> {
         let mut order = lock(&self.order);
         assert!(seq > order.journal.newest(), "events are applied in order");
-        let Publication { channel: name, change, key, now_ms } = publication;
+        let Publication { channel: name, change, key, now_us } = publication;
+        let now_ms = now_us / 1_000;
         let mut remember = None;
         if let (Some(key), Change::Event(draft, _)) = (key, &change) {
             // Before anything else: a retry is answered even if its channel has ended since.
@@ -38,17 +39,17 @@ impl Hub {
         let (channel, placed) = match change {
             Change::Delete => {
                 let channel = self.registry.find(&name).ok_or(Refusal::NoChannel)?;
-                (channel.clone(), self.delete(&mut order, seq, &channel, now_ms))
+                (channel.clone(), self.delete(&mut order, seq, &channel, now_us))
             }
             Change::Close(reason) => {
                 let channel = self.find_or_create(&name)?;
-                (channel.clone(), self.close(&mut order, seq, &channel, reason, now_ms))
+                (channel.clone(), self.close(&mut order, seq, &channel, reason, now_us))
             }
             Change::Event(draft, close) => {
                 let channel = self.find_or_create(&name)?;
-                self.push(&mut order, seq, &channel, draft, now_ms)?;
+                self.push(&mut order, seq, &channel, draft, now_us)?;
                 if let Some(reason) = close {
-                    self.close(&mut order, seq + 1, &channel, reason, now_ms);
+                    self.close(&mut order, seq + 1, &channel, reason, now_us);
                 }
                 (channel, seq)
             }
@@ -99,7 +100,7 @@ impl Hub {
             Known::Different => Err(Refusal::KeyReused),
             Known::Full => {
                 self.count_limit(Limit::IdempotencyKeys);
-                Err(Refusal::KeysFull(self.limits.idempotency_keys_max))
+                Err(Refusal::KeysFull(order.keys.keys_max()))
             }
         }
     }
@@ -117,8 +118,9 @@ impl Hub {
         seq: u64,
         channel: &Arc<Channel>,
         draft: Draft,
-        now_ms: u64,
+        now_us: u64,
     ) -> Result<(), Refusal> {
+        let now_ms = now_us / 1_000;
         let tick = self.next_tick();
         let mut ring = lock(&channel.ring);
         if let Some(closed) = ring.closed() {
@@ -127,13 +129,13 @@ impl Hub {
         let frame = draft.seal(&self.epoch(), seq);
         let entry = Entry { seq, published_at_ms: now_ms, frame };
         order.bytes += entry.cost();
-        order.bytes -= ring.push(entry, &channel.retention, tick);
+        order.bytes -= ring.push(entry, tick);
         if ring.due_ms.is_none() {
-            let due_ms = now_ms.saturating_add(channel.retention.ring_age_ms);
+            let due_ms = now_ms.saturating_add(ring.retention.ring_age_ms);
             order.schedule.put(&mut ring, channel, due_ms);
         }
         drop(ring);
-        self.place(order, seq, channel);
+        self.place(order, seq, channel, now_us);
         self.count_published();
         Ok(())
     }
@@ -145,63 +147,81 @@ impl Hub {
         seq: u64,
         channel: &Arc<Channel>,
         reason: CloseReason,
-        now_ms: u64,
+        now_us: u64,
     ) -> u64 {
+        let now_ms = now_us / 1_000;
         let mut ring = lock(&channel.ring);
         if let Some(closed) = ring.closed() {
             return closed.seq;
         }
         ring.close(Closed { seq, reason, at_ms: now_ms });
         // Earlier, perhaps, than the look that is scheduled already.
-        let due_ms = now_ms.saturating_add(channel.retention.closed_retention_ms);
+        let due_ms = now_ms.saturating_add(ring.retention.closed_retention_ms);
         order.schedule.put(&mut ring, channel, due_ms);
         drop(ring);
-        self.place(order, seq, channel);
+        self.count_closed();
+        self.place(order, seq, channel, now_us);
         seq
     }
 
     /// Ends a channel at `seq` and drops it with all its events.
-    fn delete(&self, order: &mut Order, seq: u64, channel: &Arc<Channel>, now_ms: u64) -> u64 {
+    fn delete(&self, order: &mut Order, seq: u64, channel: &Arc<Channel>, now_us: u64) -> u64 {
         let tick = self.next_tick();
-        let closed = Closed { seq, reason: CloseReason::Deleted, at_ms: now_ms };
-        let tombstone = {
+        let closed = Closed { seq, reason: CloseReason::Deleted, at_ms: now_us / 1_000 };
+        let (tombstone, was_closed) = {
             let mut ring = lock(&channel.ring);
+            let was_closed = ring.closed().is_some();
             order.bytes -= ring.clear(tick);
             ring.close(closed);
             order.schedule.remove(&mut ring, channel);
-            Tombstone { last_event: ring.newest(), closed: Some(closed) }
+            (Tombstone { last_event: ring.newest(), closed: Some(closed) }, was_closed)
         };
         // The end is in place before the name is free: nobody may be told by the tombstone of an
         // end that the watermark has not reached, for nothing would tell them when it has.
-        self.place(order, seq, channel);
+        self.place(order, seq, channel, now_us);
         self.registry.remove(channel, tombstone);
+        order.journal.note_removed(channel);
+        self.count_removed(Removal::Deleted, was_closed);
         seq
     }
 
     /// Notes an event or an end in the journal and moves the watermark.
-    fn place(&self, order: &mut Order, seq: u64, channel: &Arc<Channel>) {
+    fn place(&self, order: &mut Order, seq: u64, channel: &Arc<Channel>, now_us: u64) {
+        // Before it comes in: a full journal of a round number of pairs would double its memory.
+        while order.journal.len() >= order.bounds.journal_events_max
+            && self.drop_oldest(order, Limit::JournalEvents)
+        {}
         order.journal.push(seq, Arc::clone(channel));
+        self.stamps.note(seq, now_us);
         self.watermark.store(seq, Ordering::Release);
     }
 
     /// Lets the hub's oldest events go until the journal and the budget of all rings hold.
-    fn keep_bounds(&self, order: &mut Order) {
+    pub(crate) fn keep_bounds(&self, order: &mut Order) {
         loop {
-            let limit = if order.journal.len() > self.limits.journal_events_max {
+            let limit = if order.journal.len() > order.bounds.journal_events_max {
                 Limit::JournalEvents
-            } else if order.bytes > self.limits.rings_bytes_max {
+            } else if order.bytes + order.journal.removed_bytes() > order.bounds.rings_bytes_max {
                 Limit::RingsBytes
             } else {
                 return;
             };
-            let tick = self.next_tick();
-            let Some((seq, channel)) = order.journal.drop_oldest(tick) else { return };
-            self.count_limit(limit);
-            let mut ring = lock(&channel.ring);
-            if ring.oldest().is_some_and(|entry| entry.seq == seq) {
-                order.bytes -= ring.drop_oldest(tick);
+            if !self.drop_oldest(order, limit) {
+                return;
             }
         }
+    }
+
+    /// Lets the hub's oldest event or end go because of a limit; returns whether there was one.
+    fn drop_oldest(&self, order: &mut Order, limit: Limit) -> bool {
+        let tick = self.next_tick();
+        let Some((seq, channel)) = order.journal.drop_oldest(tick) else { return false };
+        self.count_limit(limit);
+        let mut ring = lock(&channel.ring);
+        if ring.oldest().is_some_and(|entry| entry.seq == seq) {
+            order.bytes -= ring.drop_oldest(tick);
+        }
+        true
     }
 
     fn mark_journal(&self) {

@@ -34,6 +34,17 @@ pub struct Partial {
     pub cursor: u64,
     /// What is left of that frame, sharing it; empty if the write ended between frames.
     pub rest: Bytes,
+    /// The frame that `rest` keeps in memory.
+    pub begun: Option<Begun>,
+}
+
+/// A frame that was written in part and is kept in memory for its rest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Begun {
+    /// Tells its memory from that of other frames that are kept.
+    pub address: usize,
+    /// Bytes of the whole frame.
+    pub bytes: usize,
 }
 
 impl Batch {
@@ -91,10 +102,21 @@ impl Batch {
         if at == start {
             let finished = index.checked_sub(1).map_or(0, |last| self.frames[last].0 + 1);
             let cursor = cursor.max(finished);
-            return Partial { cursor, rest: Bytes::new() };
+            return Partial { cursor, rest: Bytes::new(), begun: None };
         }
         let (seq, frame, _) = &self.frames[index];
-        Partial { cursor: seq + 1, rest: frame.rest(self.framing, at - start) }
+        let begun = Some(Begun { address: frame.address(), bytes: frame.len() });
+        Partial { cursor: seq + 1, rest: frame.rest(self.framing, at - start), begun }
+    }
+
+    /// The place of one of a member's events.
+    pub fn seq_from(&self, cursor: u64, index: usize) -> Option<u64> {
+        self.frames.get(self.first_at(cursor) + index).map(|(seq, _, _)| *seq)
+    }
+
+    /// How many events there are from one cursor to another.
+    pub fn events_between(&self, cursor: u64, end: u64) -> usize {
+        self.first_at(end).saturating_sub(self.first_at(cursor))
     }
 
     /// How many of a member's events a partial write has finished.

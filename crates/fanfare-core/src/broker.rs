@@ -26,8 +26,8 @@ pub struct Publication {
     pub change: Change,
     /// Publishes once, however often it is sent.
     pub key: Option<IdempotencyKey>,
-    /// The time, in Unix milliseconds.
-    pub now_ms: u64,
+    /// The time, in Unix microseconds.
+    pub now_us: u64,
 }
 
 /// What happens to a channel.

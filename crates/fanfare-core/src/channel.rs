@@ -1,11 +1,14 @@
 //! A channel: a name, a ring, and who wants to know of it.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicUsize as Count},
+};
 
 use crate::{
     doorbell::WorkerIndex,
     name::ChannelName,
-    ring::{Retention, Ring},
+    ring::Ring,
     sync::{AtomicBool, AtomicU32, Mutex, Ordering},
 };
 
@@ -15,14 +18,16 @@ pub struct Channel {
     name: ChannelName,
     /// Tells apart the lives of a name; never used twice.
     instance: u64,
-    /// What it keeps.
-    pub(crate) retention: Retention,
     /// Its recent events. Held for a push, or for cloning at most a batch of handles.
     pub(crate) ring: Mutex<Ring>,
     /// One per worker.
     slots: Box<[Slot]>,
     /// Streaming publishes that are open on it.
     publishing: AtomicU32,
+    /// Pairs of the journal that keep it; changes under the order lock.
+    pairs: Count,
+    /// Bytes that they keep of it once it was removed; changes under the order lock.
+    removed_bytes: Count,
 }
 
 /// What a channel knows of one worker.
@@ -35,21 +40,16 @@ pub(crate) struct Slot {
 }
 
 impl Channel {
-    pub(crate) fn new(
-        name: ChannelName,
-        instance: u64,
-        retention: Retention,
-        ring: Ring,
-        workers: usize,
-    ) -> Self {
+    pub(crate) fn new(name: ChannelName, instance: u64, ring: Ring, workers: usize) -> Self {
         let slot = |_| Slot { interest: AtomicU32::new(0), dirty: AtomicBool::new(false) };
         Self {
             name,
             instance,
-            retention,
             ring: Mutex::new(ring),
             slots: (0..workers).map(slot).collect(),
             publishing: AtomicU32::new(0),
+            pairs: Count::new(0),
+            removed_bytes: Count::new(0),
         }
     }
 
@@ -75,6 +75,30 @@ impl Channel {
 
     pub(crate) fn publishing(&self) -> &AtomicU32 {
         &self.publishing
+    }
+
+    /// Counts a pair of the journal that keeps it.
+    pub(crate) fn hold(&self) {
+        self.pairs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a pair less; returns the bytes that the last one kept of a removed channel.
+    pub(crate) fn let_go(&self) -> usize {
+        let is_last = self.pairs.fetch_sub(1, Ordering::Relaxed) == 1;
+        if is_last { self.removed_bytes.swap(0, Ordering::Relaxed) } else { 0 }
+    }
+
+    /// Notes that it was removed; returns the bytes of it that pairs of the journal keep.
+    pub(crate) fn keep_removed(&self) -> usize {
+        if self.pairs.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        let bytes = size_of::<Arc<Self>>() * 2
+            + size_of::<Self>()
+            + size_of_val(&*self.slots)
+            + self.name.as_str().len();
+        self.removed_bytes.store(bytes, Ordering::Relaxed);
+        bytes
     }
 
     pub(crate) fn slot(&self, worker: WorkerIndex) -> &Slot {

@@ -76,6 +76,8 @@ impl CloseReason {
 pub enum ReconnectReason {
     /// The hub stops.
     Drain,
+    /// The connection is as old as connections may be.
+    MaxAge,
     /// The hub is full.
     Overload,
 }
@@ -85,6 +87,7 @@ impl ReconnectReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Drain => "drain",
+            Self::MaxAge => "max_age",
             Self::Overload => "overload",
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     id::EventId,
     limits::JOURNAL_WALK_MAX,
     name::{ChannelName, Selectors},
-    ring::{Closed, Dropped},
+    ring::{Closed, Dropped, SlowPolicy},
     sync::lock,
 };
 
@@ -86,6 +86,8 @@ pub enum Stop {
         through: u64,
         /// The hub's count of drops when it was lost.
         tick: u64,
+        /// What becomes of subscribers that were too slow for it.
+        policy: SlowPolicy,
     },
 }
 
@@ -145,6 +147,24 @@ impl Feed {
             lock(&channel.ring).closed().is_some_and(|closed| closed.seq < cursor)
         };
         !self.follows_journal() && self.channels().iter().all(ended)
+    }
+
+    /// The newest event that a feed of one channel keeps, up to the watermark.
+    pub(crate) fn newest(&self, hub: &Hub) -> Option<u64> {
+        let Source::One(channel) = &self.source else { return None };
+        let watermark = hub.watermark();
+        let ring = lock(&channel.ring);
+        ring.entries().rev().map(|entry| entry.seq).find(|seq| *seq <= watermark)
+    }
+
+    /// How far behind a reader at `cursor` is: events that its channels keep from there on; for a
+    /// feed that follows the journal, places of the whole hub.
+    pub fn backlog(&self, hub: &Hub, cursor: u64) -> u64 {
+        let kept = |channel: &Arc<Channel>| lock(&channel.ring).kept_from(cursor) as u64;
+        match &self.source {
+            Source::Journal => (hub.watermark() + 1).saturating_sub(cursor),
+            _ => self.channels().iter().map(kept).sum(),
+        }
     }
 
     /// Reads on from `cursor`: about `bytes_max` bytes of frames, but at least one event if there
@@ -208,7 +228,7 @@ impl Feed {
         let look = lock(&channel.ring).look(cursor, watermark, bytes_max, &mut run.frames);
         if let Some(dropped) = look.gap {
             run.frames.clear();
-            return run.stop_at(gap_stop(channel.name(), dropped), dropped.through);
+            return run.stop_at(gap_stop(channel.name(), dropped), dropped.0.through);
         }
         self.envelop(channel, &mut run.frames, hub);
         match (look.end, run.frames.last()) {
@@ -240,7 +260,7 @@ impl Feed {
             if look.cut {
                 upto = run.frames.last().map_or(upto, |(seq, _)| *seq);
             }
-            let gap = look.gap.map(|dropped| (dropped.through, gap_stop(channel.name(), dropped)));
+            let gap = look.gap.map(|lost| (lost.0.through, gap_stop(channel.name(), lost)));
             let end = look.end.map(|closed| (closed.seq, end_stop(channel.name(), closed)));
             for found in [gap, end].into_iter().flatten() {
                 stop = Some(earlier(stop, found));
@@ -268,7 +288,9 @@ impl Feed {
         let walk = hub.walk_journal(cursor, &mut pairs);
         if let Some(dropped) = walk.gap {
             let (through, tick) = (dropped.through, dropped.tick);
-            return run.stop_at(Stop::Gap { channels: Vec::new(), through, tick }, through);
+            // What it was that is gone is not known, nor what its channels do about it.
+            let (channels, policy) = (Vec::new(), SlowPolicy::Gap);
+            return run.stop_at(Stop::Gap { channels, through, tick, policy }, through);
         }
         let mut bytes = 0;
         for (seq, channel) in &pairs {
@@ -331,14 +353,17 @@ fn look_at(channel: &Channel, seq: u64) -> At {
     }
     match ring.closed() {
         Some(closed) if closed.seq == seq => At::Stop(end_stop(channel.name(), closed)),
-        _ if ring.dropped().through == seq => At::Stop(gap_stop(channel.name(), ring.dropped())),
+        _ if ring.dropped().through == seq => {
+            let lost = (ring.dropped(), ring.retention.slow_policy);
+            At::Stop(gap_stop(channel.name(), lost))
+        }
         _ => At::Covered,
     }
 }
 
-fn gap_stop(name: &ChannelName, dropped: Dropped) -> Stop {
+fn gap_stop(name: &ChannelName, (dropped, policy): (Dropped, SlowPolicy)) -> Stop {
     let (through, tick) = (dropped.through, dropped.tick);
-    Stop::Gap { channels: vec![name.clone()], through, tick }
+    Stop::Gap { channels: vec![name.clone()], through, tick, policy }
 }
 
 fn end_stop(name: &ChannelName, closed: Closed) -> Stop {
@@ -351,11 +376,16 @@ fn earlier(first: Option<(u64, Stop)>, other: (u64, Stop)) -> (u64, Stop) {
     if at != other.0 {
         return if at < other.0 { (at, stop) } else { other };
     }
-    if let (Stop::Gap { channels, tick, .. }, Stop::Gap { channels: more, tick: other_tick, .. }) =
-        (&mut stop, other.1)
+    if let (
+        Stop::Gap { channels, tick, policy, .. },
+        Stop::Gap { channels: more, tick: other_tick, policy: other_policy, .. },
+    ) = (&mut stop, other.1)
     {
         channels.extend(more);
         *tick = (*tick).max(other_tick);
+        if other_policy == SlowPolicy::Disconnect {
+            *policy = other_policy;
+        }
     }
     (at, stop)
 }

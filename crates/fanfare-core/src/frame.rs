@@ -198,6 +198,11 @@ impl Frame {
         }
     }
 
+    /// Tells its memory from that of others, while it is held.
+    pub(crate) fn address(&self) -> usize {
+        self.chunk.as_ptr().addr()
+    }
+
     /// Bytes of the whole chunk.
     pub(crate) fn len(&self) -> usize {
         self.chunk.len()

@@ -20,8 +20,9 @@ use crate::{
     limits,
     maintain::Schedule,
     name::Pattern,
-    registry::Registry,
+    registry::{Registry, Retentions},
     ring::{Dropped, Retention},
+    stamps::Stamps,
     sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, RwLock, lock},
 };
 
@@ -62,14 +63,14 @@ impl Default for HubLimits {
 pub struct Hub {
     /// Names this life of the log.
     epoch: Epoch,
-    /// The bounds.
-    pub(crate) limits: HubLimits,
     /// The channels by name.
     pub(crate) registry: Registry,
     /// What has one order over all channels.
     pub(crate) order: Mutex<Order>,
     /// The newest applied `seq`; moves only under the order lock.
     pub(crate) watermark: AtomicU64,
+    /// When the newest places were given.
+    pub(crate) stamps: Stamps,
     /// Counts drops; moves only under the order lock, before the drop it counts.
     drops: AtomicU64,
     /// Counts of subscriptions with patterns.
@@ -97,6 +98,28 @@ pub(crate) struct Order {
     pub(crate) bytes: usize,
     /// When channels want to be looked at.
     pub(crate) schedule: Schedule,
+    /// What journal and rings may hold now.
+    pub(crate) bounds: Bounds,
+    /// What they are to hold: after a change of limits the bounds get there step by step.
+    pub(crate) goal: Bounds,
+    /// Channels that have not been looked at since what channels keep was changed.
+    pub(crate) changing: Vec<Arc<Channel>>,
+}
+
+/// Bounds on what all channels hold together.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Bounds {
+    /// Pairs in the journal.
+    pub(crate) journal_events_max: usize,
+    /// Bytes in all rings, those of removed channels that the journal keeps included.
+    pub(crate) rings_bytes_max: usize,
+}
+
+impl From<&HubLimits> for Bounds {
+    fn from(limits: &HubLimits) -> Self {
+        let HubLimits { journal_events_max, rings_bytes_max, .. } = *limits;
+        Self { journal_events_max, rings_bytes_max }
+    }
 }
 
 /// Counts since the start. They only rise.
@@ -104,10 +127,42 @@ pub(crate) struct Order {
 struct Totals {
     /// Events that were placed.
     published: Count,
+    /// Channels that were removed, by why.
+    removed: [Count; Removal::ALL.len()],
+    /// Channels that are closed and still there. This one falls, too.
+    closed: Count,
     /// Gaps that subscribers were told of, by reason.
     gaps: [Count; GapReason::ALL.len()],
     /// How often each bound was reached.
     limits: [Count; Limit::ALL.len()],
+}
+
+/// Why a channel was removed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Removal {
+    /// It was closed, and its retention has passed.
+    Closed,
+    /// Somebody deleted it.
+    Deleted,
+    /// It had no subscriber, and its events had grown too old.
+    Idle,
+    /// It never had an event, and its last subscriber went.
+    Unused,
+}
+
+impl Removal {
+    /// All of them, for counters.
+    pub const ALL: [Self; 4] = [Self::Closed, Self::Deleted, Self::Idle, Self::Unused];
+
+    /// The reason as the metrics spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Deleted => "deleted",
+            Self::Idle => "idle",
+            Self::Unused => "unused",
+        }
+    }
 }
 
 /// A bound of the hub that was reached.
@@ -166,21 +221,24 @@ impl Hub {
             workers,
             limits.channels_max,
             limits.tombstones_max,
-            limits.retention,
-            limits.retentions.clone(),
+            Retentions::of(&limits),
         );
+        let bounds = Bounds::from(&limits);
         let order = Order {
             journal: Journal::new(),
             keys: Keys::new(limits.idempotency_keys_max),
             bytes: 0,
             schedule: Schedule::default(),
+            bounds,
+            goal: bounds,
+            changing: Vec::new(),
         };
         Self {
             epoch,
-            limits,
             registry,
             order: Mutex::new(order),
             watermark: AtomicU64::new(0),
+            stamps: Stamps::new(),
             drops: AtomicU64::new(0),
             audience: RwLock::new(Audience::default()),
             patterns: AtomicUsize::new(0),
@@ -199,6 +257,12 @@ impl Hub {
     /// The newest applied `seq`: everything up to it can be read.
     pub fn watermark(&self) -> u64 {
         self.watermark.load(Ordering::Acquire)
+    }
+
+    /// When the event or end at exactly `seq` was published, in Unix microseconds; none for all
+    /// but the newest places. No lock, so that a worker may ask beside its writes.
+    pub fn published_at_us(&self, seq: u64) -> Option<u64> {
+        self.stamps.at_us(seq)
     }
 
     /// The id of a place.
@@ -242,6 +306,30 @@ impl Hub {
         self.totals.gaps[reason as usize].fetch_add(1, RELAXED);
     }
 
+    /// Counts a channel that was removed.
+    pub(crate) fn count_removed(&self, removal: Removal, was_closed: bool) {
+        self.totals.removed[removal as usize].fetch_add(1, RELAXED);
+        if was_closed {
+            self.totals.closed.fetch_sub(1, RELAXED);
+        }
+    }
+
+    /// Counts a channel that was closed.
+    pub(crate) fn count_closed(&self) {
+        self.totals.closed.fetch_add(1, RELAXED);
+    }
+
+    /// How many channels were removed for a reason.
+    pub fn removed_total(&self, removal: Removal) -> u64 {
+        self.totals.removed[removal as usize].load(RELAXED)
+    }
+
+    /// How many channels there are, live and closed ones.
+    pub fn channels(&self) -> Channels {
+        let closed = self.totals.closed.load(RELAXED) as usize;
+        Channels { live: self.registry.len().saturating_sub(closed), closed }
+    }
+
     /// How often a limit was reached.
     pub fn limit_total(&self, limit: Limit) -> u64 {
         self.totals.limits[limit as usize].load(RELAXED)
@@ -265,12 +353,23 @@ impl Hub {
     /// Bytes and pairs that are held, and keys remembered.
     pub fn held(&self) -> Held {
         let order = lock(&self.order);
-        let (bytes, journal_events) = (order.bytes, order.journal.len());
+        let (bytes, removed_bytes) = (order.bytes, order.journal.removed_bytes());
+        let (journal_events, journal_bytes) = (order.journal.len(), order.journal.bytes());
         let (idempotency_keys, scheduled) = (order.keys.len(), order.schedule.len());
         drop(order);
         let (tombstones, forgotten) = self.registry.tombstones();
         let channels = self.registry.len();
-        Held { bytes, journal_events, idempotency_keys, channels, scheduled, tombstones, forgotten }
+        Held {
+            bytes,
+            removed_bytes,
+            journal_events,
+            journal_bytes,
+            idempotency_keys,
+            channels,
+            scheduled,
+            tombstones,
+            forgotten,
+        }
     }
 
     /// What the journal no longer has.
@@ -312,13 +411,28 @@ impl fmt::Debug for Hub {
     }
 }
 
+/// How many channels there are.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Channels {
+    /// Those that take events.
+    pub live: usize,
+    /// Those that were closed and can still be replayed.
+    pub closed: usize,
+}
+
 /// What a hub holds at a moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Held {
     /// Bytes in all rings.
     pub bytes: usize,
+    /// Bytes of removed channels that the journal keeps. With `bytes` they are bounded by the
+    /// budget of all rings.
+    pub removed_bytes: usize,
     /// Pairs in the journal.
     pub journal_events: usize,
+    /// Bytes of the journal, `removed_bytes` included. What pairs take is part of the overhead of
+    /// their events in `bytes` as well.
+    pub journal_bytes: usize,
     /// Idempotency keys remembered.
     pub idempotency_keys: usize,
     /// Channels.

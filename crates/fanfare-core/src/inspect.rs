@@ -12,7 +12,7 @@ use crate::{
     hub::Hub,
     limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, LIST_CHANNELS_MAX},
     name::ChannelName,
-    ring::Entry,
+    ring::{Entry, Rate, Retention},
     sync::lock,
 };
 
@@ -70,17 +70,90 @@ pub struct ChannelInfo {
     pub first_seq: Option<u64>,
     /// The newest event it had.
     pub last_seq: Option<u64>,
+    /// Events that it had since it was made.
+    pub events_total: u64,
+    /// When the newest of them was published, in Unix milliseconds.
+    pub last_published_at_ms: Option<u64>,
+    /// How many there are a second.
+    pub rate: Rate,
     /// Set if it was closed.
     pub closed: Option<CloseReason>,
+    /// What it keeps.
+    pub retention: Retention,
+    /// Streaming publishes that are open on it.
+    pub publishing: u32,
 }
 
 /// How a list of channels is ordered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ChannelSort {
+    /// Those with most bytes in their rings first, then by name.
+    Bytes,
+    /// Those that had most events first, then by name.
+    Events,
     /// By name.
     Name,
+    /// Those that get most events a second first, then by name.
+    Rate,
     /// Those with most subscribers first, then by name.
     Subscribers,
+}
+
+impl ChannelSort {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Bytes, Self::Events, Self::Name, Self::Rate, Self::Subscribers];
+
+    /// The order as the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Events => "events",
+            Self::Name => "name",
+            Self::Rate => "rate",
+            Self::Subscribers => "subscribers",
+        }
+    }
+
+    /// What a channel is ordered by, before its name; the most comes first.
+    fn rank(self, channel: &Channel, now_ms: u64) -> u64 {
+        match self {
+            Self::Bytes => lock(&channel.ring).bytes() as u64,
+            Self::Events => lock(&channel.ring).events_total(),
+            Self::Name => 0,
+            Self::Rate => lock(&channel.ring).rate().in_last_window(now_ms),
+            Self::Subscribers => channel.subscribers(),
+        }
+    }
+}
+
+/// Which channels a list has.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelQuery<'a> {
+    /// What their names begin with.
+    pub prefix: &'a str,
+    /// What their names contain.
+    pub contains: &'a str,
+    /// How they are ordered.
+    pub sort: ChannelSort,
+    /// At most so many.
+    pub limit: usize,
+    /// Those after this place: the [`next`](ChannelList::next) of the page before.
+    pub after: Option<(u64, &'a str)>,
+    /// The time, in Unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// A page of channels.
+#[derive(Clone, Debug)]
+pub struct ChannelList {
+    /// The channels, in order.
+    pub channels: Vec<ChannelInfo>,
+    /// Where the next page begins, if there is one: what the last channel of this one was ordered
+    /// by when it was listed, and its name.
+    pub next: Option<(u64, ChannelName)>,
+    /// How many there are on all pages together.
+    pub total: usize,
 }
 
 /// Says, while it lives, that a streaming publish is open on a channel.
@@ -157,39 +230,37 @@ impl Hub {
         self.registry.find(name).map(|channel| info(&channel))
     }
 
-    /// Facts about at most `limit` channels whose names begin with `prefix`, those after `after`
-    /// (a name and, for [`ChannelSort::Subscribers`], the count it was listed with).
-    pub fn list(
-        &self,
-        prefix: &str,
-        sort: ChannelSort,
-        limit: usize,
-        after: Option<(u64, &str)>,
-    ) -> Vec<ChannelInfo> {
-        let limit = limit.clamp(1, LIST_CHANNELS_MAX);
-        let place = |subscribers: u64| match sort {
-            ChannelSort::Name => Reverse(0),
-            ChannelSort::Subscribers => Reverse(subscribers),
-        };
-        let after = after.map(|(subscribers, name)| (place(subscribers), name));
+    /// Facts about a page of channels.
+    pub fn list(&self, query: &ChannelQuery<'_>) -> ChannelList {
+        let limit = query.limit.clamp(1, LIST_CHANNELS_MAX);
+        let after = query.after.map(|(rank, name)| (Reverse(rank), name));
+        let (mut total, mut ahead) = (0, 0);
         // The `limit` first ones, the last of them on top.
         let mut first: BinaryHeap<(Reverse<u64>, ChannelName)> = BinaryHeap::new();
         self.registry.for_each(|channel| {
-            let key = (place(channel.subscribers()), channel.name().as_str());
-            let full = first.len() == limit;
-            if !key.1.starts_with(prefix)
-                || after.is_some_and(|after| key <= after)
-                || (full && first.peek().is_some_and(|last| key >= (last.0, last.1.as_str())))
-            {
+            let name = channel.name().as_str();
+            if !name.starts_with(query.prefix) || !name.contains(query.contains) {
                 return;
             }
-            if full {
+            total += 1;
+            let key = (Reverse(query.sort.rank(channel, query.now_ms)), name);
+            if after.is_some_and(|after| key <= after) {
+                return;
+            }
+            ahead += 1;
+            if first.len() == limit {
+                if first.peek().is_some_and(|last| key >= (last.0, last.1.as_str())) {
+                    return;
+                }
                 first.pop();
             }
             first.push((key.0, channel.name().clone()));
         });
-        let names = first.into_sorted_vec();
-        names.iter().filter_map(|(_, name)| self.channel(name)).collect()
+        let page = first.into_sorted_vec();
+        let next = page.last().filter(|_| ahead > page.len());
+        let next = next.map(|(rank, name)| (rank.0, name.clone()));
+        let channels = page.iter().filter_map(|(_, name)| self.channel(name)).collect();
+        ChannelList { channels, next, total }
     }
 }
 
@@ -202,6 +273,11 @@ fn info(channel: &Channel) -> ChannelInfo {
         ring_bytes: ring.bytes(),
         first_seq: ring.oldest().map(|entry| entry.seq),
         last_seq: Some(ring.last_event()).filter(|seq| *seq > 0),
+        events_total: ring.events_total(),
+        last_published_at_ms: Some(ring.last_published_at_ms()).filter(|_| ring.events_total() > 0),
+        rate: ring.rate(),
+        retention: ring.retention,
+        publishing: channel.publishing().load(Ordering::Relaxed),
         closed: ring.closed().map(|closed| closed.reason),
     }
 }

@@ -119,6 +119,16 @@ impl Keys {
         }
     }
 
+    /// How many may be remembered.
+    pub(crate) fn keys_max(&self) -> usize {
+        self.keys_max
+    }
+
+    /// Changes that. Those beyond a lower number stay for their age.
+    pub(crate) fn set_keys_max(&mut self, keys_max: usize) {
+        self.keys_max = keys_max;
+    }
+
     /// How many are remembered.
     pub(crate) fn len(&self) -> usize {
         self.used.len()

@@ -31,6 +31,7 @@ mod maintain;
 mod name;
 mod registry;
 mod ring;
+mod stamps;
 mod subscribe;
 mod subscription;
 mod sync;
@@ -40,19 +41,22 @@ mod trie;
 #[cfg(all(test, loom))]
 mod loom_tests;
 
-pub use batch::{Batch, Partial};
+pub use batch::{Batch, Begun, Partial};
 pub use broker::{Broker, Change, MemoryBroker, Placed, Publication, Published, Refusal};
 pub use channel::Channel;
 pub use control::{CloseReason, GapReason, HEARTBEAT, ReconnectReason, reconnect};
 pub use doorbell::{Doorbell, Marks, WorkerIndex};
 pub use feed::{Feed, FeedKey, Run, Stop};
 pub use frame::{Draft, EventType, EventTypeError, Frame, Framing};
-pub use hub::{Held, Hub, HubLimits, Limit, Walk};
+pub use hub::{Channels, Held, Hub, HubLimits, Limit, Removal, Walk};
 pub use id::{Epoch, EventId, MalformedId};
-pub use inspect::{ChannelInfo, ChannelSort, History, HistoryEvent, HistoryFrom, Publishing};
+pub use inspect::{
+    ChannelInfo, ChannelList, ChannelQuery, ChannelSort, History, HistoryEvent, HistoryFrom,
+    Publishing,
+};
 pub use keys::{IdempotencyKey, KeyError};
 pub use name::{ChannelName, NameError, Pattern, Selectors, SelectorsError};
 pub use registry::RegistryFull;
-pub use ring::{Closed, Retention, SlowPolicy};
+pub use ring::{Closed, Rate, Retention, SlowPolicy};
 pub use subscription::{Met, Opening, Replay, Request, Start, Subscribed, Subscription};
 pub use trie::Trie;

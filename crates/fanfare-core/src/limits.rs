@@ -31,6 +31,16 @@ pub const JOURNAL_EVENTS_MAX: usize = 1_048_576;
 pub const JOURNAL_WALK_MAX: usize = 1_024;
 /// Journal entries that `last=N` of a pattern looks back over, under the order lock.
 pub const JOURNAL_LOOK_BACK_MAX: usize = 16_384;
+/// Places whose times are remembered, for the times of deliveries: a worker is rarely further
+/// behind, and what it then gets is not measured.
+pub const STAMPS: usize = if cfg!(loom) { 2 } else { 4_096 };
+/// Milliseconds over which a channel's events are counted for its rate.
+pub const RATE_WINDOW_MS: u64 = 10_000;
+/// Pairs, tombstones and channels that one step of a change of limits lets go or looks at:
+/// publishers wait for it.
+pub const SHRINK_STEPS_MAX: usize = 1_024;
+/// Bytes by which one such step lowers the budget of all rings.
+pub const SHRINK_BYTES_MAX: usize = 1024 * 1024;
 /// Idempotency keys remembered: past it a keyed publish is refused, never forgotten early.
 pub const IDEMPOTENCY_KEYS_MAX: usize = 100_000;
 /// Bytes of an idempotency key.

@@ -54,7 +54,8 @@ impl World {
 
     fn place(&self, channel: &str, change: Change, now_ms: u64) -> Placed {
         let channel = ChannelName::parse(channel).unwrap();
-        self.broker.place(Publication { channel, change, key: None, now_ms }).unwrap()
+        let now_us = now_ms * 1_000;
+        self.broker.place(Publication { channel, change, key: None, now_us }).unwrap()
     }
 
     fn subscribe(&self, worker: usize, channels: &[&str], start: Start) -> Subscription {

@@ -3,14 +3,15 @@
 //! A channel is removed only under the map's lock and with no interest in it, and interest is
 //! taken under that same lock: nobody is left on a channel that is no longer found.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicUsize as Count};
 
 use crate::{
     channel::Channel,
     doorbell::WorkerIndex,
+    hub::HubLimits,
     name::{ChannelName, Pattern},
     ring::{Retention, Ring},
-    sync::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
+    sync::{AtomicU64, AtomicUsize, Mutex, Ordering, RwLock, lock, read, write},
     tombstones::{Tombstone, Tombstones},
 };
 
@@ -21,17 +22,35 @@ pub(crate) struct Registry {
     /// How many `map` holds.
     count: AtomicUsize,
     /// At most so many.
-    channels_max: usize,
+    channels_max: Count,
     /// The removed ones. Locked inside the map's lock, never around it.
     tombstones: Mutex<Tombstones>,
-    /// What channels keep; the first pattern that matches counts.
-    retentions: Vec<(Pattern, Retention)>,
-    /// What the others keep.
-    retention: Retention,
+    /// What channels keep.
+    retentions: RwLock<Retentions>,
     /// Workers per channel.
     workers: usize,
     /// The next channel's instance.
     instances: AtomicU64,
+}
+
+/// What channels keep.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Retentions {
+    /// The first pattern that matches counts.
+    patterns: Vec<(Pattern, Retention)>,
+    /// What the others keep.
+    default: Retention,
+}
+
+impl Retentions {
+    pub(crate) fn of(limits: &HubLimits) -> Self {
+        Self { patterns: limits.retentions.clone(), default: limits.retention }
+    }
+
+    fn find(&self, name: &ChannelName) -> Retention {
+        let matching = self.patterns.iter().find(|(pattern, _)| pattern.matches(name));
+        matching.map_or(self.default, |(_, retention)| *retention)
+    }
 }
 
 /// As many channels as the hub may hold exist already; holds how many.
@@ -43,16 +62,14 @@ impl Registry {
         workers: usize,
         channels_max: usize,
         tombstones_max: usize,
-        retention: Retention,
-        retentions: Vec<(Pattern, Retention)>,
+        retentions: Retentions,
     ) -> Self {
         Self {
             map: Map::default(),
             count: AtomicUsize::new(0),
-            channels_max,
+            channels_max: Count::new(channels_max),
             tombstones: Mutex::new(Tombstones::new(tombstones_max)),
-            retentions,
-            retention,
+            retentions: RwLock::new(retentions),
             workers,
             instances: AtomicU64::new(1),
         }
@@ -96,6 +113,31 @@ impl Registry {
         self.remove_where(channel, |_| true, |_| Some(tombstone));
     }
 
+    /// Changes how many there may be, of channels and of tombstones. Channels beyond a lower number
+    /// stay.
+    pub(crate) fn set_max(&self, channels_max: usize, tombstones_max: usize) {
+        self.channels_max.store(channels_max, Ordering::Relaxed);
+        lock(&self.tombstones).set_max(tombstones_max);
+    }
+
+    /// Forgets at most so many tombstones beyond a new bound; returns whether more are to go.
+    pub(crate) fn shrink_tombstones(&self, steps: usize) -> bool {
+        lock(&self.tombstones).shrink(steps)
+    }
+
+    /// Changes what new channels keep; returns whether that is something else.
+    pub(crate) fn set_retentions(&self, retentions: Retentions) -> bool {
+        let mut current = write(&self.retentions);
+        let is_other = *current != retentions;
+        *current = retentions;
+        is_other
+    }
+
+    /// What a channel of that name keeps.
+    pub(crate) fn retention(&self, name: &ChannelName) -> Retention {
+        read(&self.retentions).find(name)
+    }
+
     /// How many channels there are.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
@@ -121,7 +163,7 @@ impl Registry {
         worker: WorkerIndex,
     ) -> Arc<Channel> {
         let floor = crate::ring::Dropped { through: tombstone.last_event, tick: 0 };
-        let mut ring = Ring::new(floor, None);
+        let mut ring = Ring::new(self.retention(name), floor, None);
         if let Some(closed) = tombstone.closed {
             ring.close(closed);
         }
@@ -131,19 +173,18 @@ impl Registry {
     }
 
     fn create(&self, name: &ChannelName) -> Result<Arc<Channel>, RegistryFull> {
-        if self.count.fetch_add(1, Ordering::Relaxed) >= self.channels_max {
+        let channels_max = self.channels_max.load(Ordering::Relaxed);
+        if self.count.fetch_add(1, Ordering::Relaxed) >= channels_max {
             self.count.fetch_sub(1, Ordering::Relaxed);
-            return Err(RegistryFull(self.channels_max));
+            return Err(RegistryFull(channels_max));
         }
         let (floor, past) = lock(&self.tombstones).exhume(name);
-        Ok(self.channel(name, Ring::new(floor, past)))
+        Ok(self.channel(name, Ring::new(self.retention(name), floor, past)))
     }
 
     fn channel(&self, name: &ChannelName, ring: Ring) -> Arc<Channel> {
-        let matching = self.retentions.iter().find(|(pattern, _)| pattern.matches(name));
-        let retention = matching.map_or(self.retention, |(_, retention)| *retention);
         let instance = self.instances.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Channel::new(name.clone(), instance, retention, ring, self.workers))
+        Arc::new(Channel::new(name.clone(), instance, ring, self.workers))
     }
 
     fn remove_where(

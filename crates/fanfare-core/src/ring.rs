@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 
-use crate::{control::CloseReason, frame::Frame, limits, tombstones::Tombstone};
+use crate::{
+    control::CloseReason, frame::Frame, limits, limits::RATE_WINDOW_MS, tombstones::Tombstone,
+};
 
 /// What a channel keeps and for how long.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -99,9 +101,49 @@ pub(crate) struct Dropped {
     pub(crate) tick: u64,
 }
 
+/// How many events came in a window of time and in the one before it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rate {
+    /// The window that counts now, in windows since 1970.
+    window: u64,
+    /// Events in it.
+    current: u32,
+    /// Events in the one before.
+    before: u32,
+}
+
+impl Rate {
+    /// Counts an event.
+    fn count(&mut self, now_ms: u64) {
+        let window = now_ms / RATE_WINDOW_MS;
+        if window != self.window {
+            self.before = self.in_last_window(now_ms) as u32;
+            self.current = 0;
+            self.window = window;
+        }
+        self.current = self.current.saturating_add(1);
+    }
+
+    /// Events in the last window that is over.
+    pub(crate) fn in_last_window(&self, now_ms: u64) -> u64 {
+        match (now_ms / RATE_WINDOW_MS).checked_sub(self.window) {
+            Some(0) => self.before.into(),
+            Some(1) => self.current.into(),
+            _ => 0,
+        }
+    }
+
+    /// Events a second, over the last window that is over.
+    pub fn per_s(&self, now_ms: u64) -> f64 {
+        self.in_last_window(now_ms) as f64 * 1_000.0 / RATE_WINDOW_MS as f64
+    }
+}
+
 /// The ring itself; the channel's lock guards it.
 #[derive(Debug)]
 pub(crate) struct Ring {
+    /// What it keeps; a change of the hub's limits changes it.
+    pub(crate) retention: Retention,
     /// Ascending by `seq`.
     entries: VecDeque<Entry>,
     /// Sum of [`Entry::cost`].
@@ -116,13 +158,19 @@ pub(crate) struct Ring {
     pub(crate) past: Option<Box<Tombstone>>,
     /// When the hub's schedule has the channel's next look, if it has one.
     pub(crate) due_ms: Option<u64>,
+    /// Events that this life of the channel had.
+    events_total: u64,
+    /// When the newest of them was published, in Unix milliseconds.
+    last_published_at_ms: u64,
+    /// How many there are a second.
+    rate: Rate,
 }
 
 /// What a look at the ring found beside events.
 #[derive(Debug, Default)]
 pub(crate) struct Look {
     /// Set if events at or after the cursor are gone.
-    pub(crate) gap: Option<Dropped>,
+    pub(crate) gap: Option<(Dropped, SlowPolicy)>,
     /// Set if the end stands at or after the cursor.
     pub(crate) end: Option<Closed>,
     /// Whether the bound on bytes ended the look before the ring did.
@@ -131,8 +179,9 @@ pub(crate) struct Look {
 
 impl Ring {
     /// An empty ring that knows nothing at or before `floor`.
-    pub(crate) fn new(floor: Dropped, past: Option<Box<Tombstone>>) -> Self {
+    pub(crate) fn new(retention: Retention, floor: Dropped, past: Option<Box<Tombstone>>) -> Self {
         Self {
+            retention,
             entries: VecDeque::new(),
             bytes: 0,
             dropped: floor,
@@ -140,25 +189,55 @@ impl Ring {
             closed: None,
             past,
             due_ms: None,
+            events_total: 0,
+            last_published_at_ms: 0,
+            rate: Rate::default(),
         }
     }
 
     /// Appends an event and drops what no longer fits; returns the bytes that were freed.
-    pub(crate) fn push(&mut self, entry: Entry, retention: &Retention, tick: u64) -> usize {
+    pub(crate) fn push(&mut self, entry: Entry, tick: u64) -> usize {
         assert!(self.closed.is_none(), "a closed channel takes no events");
         assert!(entry.seq > self.newest(), "events come in order");
         self.last_event = entry.seq;
-        self.bytes += entry.cost();
+        self.last_published_at_ms = entry.published_at_ms;
+        self.events_total += 1;
+        self.rate.count(entry.published_at_ms);
         self.past = None;
-        let horizon = entry.published_at_ms.saturating_sub(retention.ring_age_ms);
+        // Before it is appended: a full ring of a round number of events would double its memory.
+        let freed = self.make_room(entry.published_at_ms, entry.cost(), tick);
+        self.bytes += entry.cost();
         self.entries.push_back(entry);
-        let mut freed = self.drop_aged(horizon, tick);
+        freed
+    }
+
+    /// Drops what the bounds do not allow beside an event of `cost` bytes that comes now; returns
+    /// the bytes that were freed.
+    fn make_room(&mut self, now_ms: u64, cost: usize, tick: u64) -> usize {
+        let mut freed = self.drop_aged(self.horizon_ms(now_ms), tick);
+        while self.entries.len() >= self.retention.ring_events_max.max(1)
+            || (self.bytes + cost > self.retention.ring_bytes_max && !self.entries.is_empty())
+        {
+            freed += self.drop_oldest(tick);
+        }
+        freed
+    }
+
+    /// Takes other bounds and drops what they do not allow; returns the bytes that were freed.
+    pub(crate) fn retain(&mut self, retention: Retention, now_ms: u64, tick: u64) -> usize {
+        self.retention = retention;
+        let mut freed = self.drop_aged(self.horizon_ms(now_ms), tick);
         while self.entries.len() > retention.ring_events_max.max(1)
             || (self.bytes > retention.ring_bytes_max && self.entries.len() > 1)
         {
             freed += self.drop_oldest(tick);
         }
         freed
+    }
+
+    /// Events published before this are too old.
+    pub(crate) fn horizon_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.retention.ring_age_ms)
     }
 
     /// Ends the channel; an event after it is a defect of the caller.
@@ -172,6 +251,11 @@ impl Ring {
         let Some(entry) = self.entries.pop_front() else { return 0 };
         self.dropped = Dropped { through: entry.seq, tick };
         self.bytes -= entry.cost();
+        let capacity = self.entries.capacity();
+        if capacity > SLOTS_KEPT && self.entries.len() < capacity / 4 {
+            // What is no longer counted is no longer held.
+            self.entries.shrink_to(capacity / 2);
+        }
         entry.cost()
     }
 
@@ -203,8 +287,8 @@ impl Ring {
         bytes_max: usize,
         out: &mut Vec<(u64, Frame)>,
     ) -> Look {
-        let gap =
-            (self.dropped.through >= cursor && self.dropped.through > 0).then_some(self.dropped);
+        let lost = self.dropped.through >= cursor && self.dropped.through > 0;
+        let gap = lost.then_some((self.dropped, self.retention.slow_policy));
         let end = self.closed.filter(|closed| (cursor..=upto).contains(&closed.seq));
         let mut bytes = 0;
         let start = self.entries.partition_point(|entry| entry.seq < cursor);
@@ -222,6 +306,11 @@ impl Ring {
     pub(crate) fn at(&self, seq: u64) -> Option<&Entry> {
         let index = self.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
         self.entries.get(index)
+    }
+
+    /// How many events there are from `cursor` on.
+    pub(crate) fn kept_from(&self, cursor: u64) -> usize {
+        self.entries.len() - self.entries.partition_point(|entry| entry.seq < cursor)
     }
 
     /// The events, oldest first.
@@ -259,11 +348,29 @@ impl Ring {
         self.closed
     }
 
+    /// Events that this life of the channel had.
+    pub(crate) fn events_total(&self) -> u64 {
+        self.events_total
+    }
+
+    /// When the newest of them was published, in Unix milliseconds.
+    pub(crate) fn last_published_at_ms(&self) -> u64 {
+        self.last_published_at_ms
+    }
+
+    /// How many events there are a second.
+    pub(crate) fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// Whether the channel never had an event or an end in this life.
     pub(crate) fn is_pristine(&self) -> bool {
         self.last_event == 0 && self.closed.is_none()
     }
 }
+
+/// Entries for which a ring keeps its memory, however few it has.
+const SLOTS_KEPT: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -292,10 +399,10 @@ mod tests {
             Retention { ring_bytes_max: 3 * cost, ..big },
             Retention { ring_age_ms: 2, ..big },
         ] {
-            let mut ring = Ring::new(NONE, None);
+            let mut ring = Ring::new(retention, NONE, None);
             let mut freed = 0;
             for seq in 1..=9 {
-                freed += ring.push(entry(seq, seq), &retention, seq);
+                freed += ring.push(entry(seq, seq), seq);
             }
             assert_eq!(seqs(&ring, 7, 99, usize::MAX).0, [7, 8, 9], "{retention:?}");
             assert_eq!(ring.dropped(), Dropped { through: 6, tick: 9 });
@@ -305,21 +412,22 @@ mod tests {
 
     #[test]
     fn a_gap_is_exact() {
-        let mut ring = Ring::new(NONE, None);
         let retention = Retention { ring_events_max: 2, ..Retention::default() };
+        let mut ring = Ring::new(retention, NONE, None);
         for seq in [10, 20, 30, 40] {
-            ring.push(entry(seq, 0), &retention, seq);
+            ring.push(entry(seq, 0), seq);
         }
-        assert_eq!(seqs(&ring, 20, 99, 999).1.gap, Some(Dropped { through: 20, tick: 40 }));
+        let gap = (Dropped { through: 20, tick: 40 }, SlowPolicy::Gap);
+        assert_eq!(seqs(&ring, 20, 99, 999).1.gap, Some(gap));
         let (found, look) = seqs(&ring, 21, 99, 999);
         assert_eq!((found, look.gap), (vec![30, 40], None));
     }
 
     #[test]
     fn a_look_is_bounded_but_never_empty_handed() {
-        let mut ring = Ring::new(NONE, None);
+        let mut ring = Ring::new(Retention::default(), NONE, None);
         for seq in 1..=4 {
-            ring.push(entry(seq, 0), &Retention::default(), 0);
+            ring.push(entry(seq, 0), 0);
         }
         let len = entry(1, 0).frame.len();
         let (found, look) = seqs(&ring, 1, 99, 2 * len);
@@ -330,11 +438,53 @@ mod tests {
 
     #[test]
     fn the_end_stands_where_it_was_put() {
-        let mut ring = Ring::new(NONE, None);
-        ring.push(entry(1, 0), &Retention::default(), 0);
+        let mut ring = Ring::new(Retention::default(), NONE, None);
+        ring.push(entry(1, 0), 0);
         ring.close(Closed { seq: 2, reason: CloseReason::Done, at_ms: 0 });
         assert_eq!(seqs(&ring, 1, 1, 99).1.end, None);
         assert!(seqs(&ring, 1, 2, 99).1.end.is_some());
         assert!(seqs(&ring, 3, 9, 99).1.end.is_none());
+    }
+
+    #[test]
+    fn a_full_ring_holds_no_more_slots_than_it_has_events_and_an_emptied_one_lets_them_go() {
+        let retention = Retention { ring_events_max: 1_024, ..Retention::default() };
+        let mut ring = Ring::new(retention, NONE, None);
+        for seq in 1..=5_000 {
+            ring.push(entry(seq, 0), 0);
+        }
+        assert_eq!((ring.entries.len(), ring.entries.capacity()), (1_024, 1_024));
+        ring.drop_aged(1, 0);
+        assert!(ring.entries.capacity() <= SLOTS_KEPT, "{}", ring.entries.capacity());
+    }
+
+    #[test]
+    fn a_rate_is_of_the_last_window_that_is_over() {
+        let mut rate = Rate::default();
+        let window = RATE_WINDOW_MS;
+        for at_ms in [5 * window, 5 * window + 1, 6 * window - 1, 6 * window] {
+            rate.count(at_ms);
+        }
+        let rates = [5, 6, 7, 8].map(|windows| rate.in_last_window(windows * window));
+        assert_eq!(rates, [0, 3, 1, 0]);
+        rate.count(9 * window);
+        assert_eq!(rate.in_last_window(9 * window), 0, "nothing came in the eighth");
+        assert_eq!(rate.per_s(10 * window), 0.1);
+    }
+
+    #[test]
+    fn other_bounds_hold_at_once() {
+        let mut ring = Ring::new(Retention::default(), NONE, None);
+        for seq in 1..=9 {
+            ring.push(entry(seq, seq), 0);
+        }
+        let cost = entry(1, 0).cost();
+        let keep = |ring_events_max| Retention { ring_events_max, ..Retention::default() };
+        assert_eq!(ring.retain(keep(4), 9, 7), 5 * cost);
+        assert_eq!(ring.dropped(), Dropped { through: 5, tick: 7 });
+        let aged = Retention { ring_age_ms: 1, ..keep(4) };
+        assert_eq!(ring.retain(aged, 9, 8), 2 * cost);
+        let small = Retention { ring_bytes_max: 1, ..keep(4) };
+        assert_eq!((ring.retain(small, 9, 9), ring.entries().len()), (cost, 1));
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     control::{CloseReason, GapReason},
     doorbell::WorkerIndex,
     feed::Feed,
-    hub::{Hub, Limit},
+    hub::{Hub, Limit, Removal},
     id::EventId,
     registry::RegistryFull,
     ring::Closed,
@@ -88,8 +88,10 @@ impl Hub {
         if last && channel.subscribers() == 0 && lock(&channel.ring).is_pristine() {
             let _order = lock(&self.order);
             if lock(&channel.ring).is_pristine() {
-                self.registry
-                    .remove_idle(channel, |found| lock(&found.ring).past.as_deref().copied());
+                let bury = |found: &Channel| lock(&found.ring).past.as_deref().copied();
+                if self.registry.remove_idle(channel, bury) {
+                    self.count_removed(Removal::Unused, false);
+                }
             }
         }
     }

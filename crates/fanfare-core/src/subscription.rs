@@ -9,6 +9,7 @@ use crate::{
     hub::Hub,
     id::EventId,
     name::{ChannelName, Selectors},
+    ring::SlowPolicy,
 };
 
 /// What a subscriber asks for.
@@ -98,6 +99,8 @@ pub struct Subscription {
     pub cursor: u64,
     /// The hub's count of drops when the subscription began.
     attached_tick: u64,
+    /// Events from here on were placed after it began.
+    live_from: u64,
     /// Whether what was dropped before it began is not lost to it.
     forgives: bool,
     /// Whether control events are sent.
@@ -109,6 +112,9 @@ pub struct Subscription {
 pub enum Met {
     /// End the stream without its last chunk: it lost events and must not be told in band.
     Abort,
+    /// Send these sse bytes and end the stream without its last chunk: it was too slow for a
+    /// channel that keeps no slow subscribers.
+    Cut(Vec<u8>),
     /// Nothing; it goes on.
     Nothing,
     /// Send these sse bytes and go on.
@@ -124,7 +130,8 @@ impl Subscription {
         control: bool,
     ) -> Self {
         let feed = Arc::new(feed);
-        Self { hub, feed, worker, cursor: 0, attached_tick, forgives: false, control }
+        let live_from = hub.watermark() + 1;
+        Self { hub, feed, worker, cursor: 0, attached_tick, live_from, forgives: false, control }
     }
 
     /// Sets where it begins. `forgives` says that what was dropped before is not lost to it.
@@ -149,6 +156,12 @@ impl Subscription {
         self.hub.id(self.cursor - 1)
     }
 
+    /// The first place that was given after the subscription began: events before it are replayed
+    /// to its subscriber.
+    pub fn live_from(&self) -> u64 {
+        self.live_from
+    }
+
     /// Whether control events are sent.
     pub fn is_told(&self) -> bool {
         self.control
@@ -164,23 +177,40 @@ impl Subscription {
                 self.tell(control::end(self.hub.id(*seq), channel.as_str(), *reason, retry_ms))
             }
             Stop::Gap { tick, .. } if self.forgives && *tick <= self.attached_tick => Met::Nothing,
-            Stop::Gap { channels, through, tick } => {
+            Stop::Gap { channels, through, tick, policy } => {
                 let evicted = *tick <= self.attached_tick;
+                let policy = if evicted { SlowPolicy::Gap } else { *policy };
                 let reason = if evicted { GapReason::Evicted } else { GapReason::Lagged };
                 self.hub.count_gap(reason);
                 if !self.control {
                     return Met::Abort;
                 }
-                let (id, requested) = (self.hub.id(*through), requested.to_string());
-                Met::Tell(match channels.as_slice() {
+                let through = match policy {
+                    SlowPolicy::Latest => self.skip(*through),
+                    SlowPolicy::Disconnect | SlowPolicy::Gap => *through,
+                };
+                let (id, requested) = (self.hub.id(through), requested.to_string());
+                let told = match channels.as_slice() {
                     [] => control::gap(id, self.feed.selectors().texts(), &requested, reason),
                     some => {
                         let names = some.iter().map(ChannelName::as_str);
                         control::gap(id, names, &requested, reason)
                     }
-                })
+                };
+                match policy {
+                    SlowPolicy::Disconnect => Met::Cut(told),
+                    SlowPolicy::Gap | SlowPolicy::Latest => Met::Tell(told),
+                }
             }
         }
+    }
+
+    /// Goes on to the newest event, if that is further than after what was lost; returns where the
+    /// gap stands. A subscription of several channels has one position for all of them and stays.
+    fn skip(&mut self, through: u64) -> u64 {
+        let newest = self.feed.newest(&self.hub).unwrap_or(0);
+        self.cursor = self.cursor.max(newest);
+        through.max(newest.saturating_sub(1))
     }
 
     /// Whether nothing will ever come any more.

@@ -27,6 +27,8 @@ pub(crate) struct Tombstones {
     next: u64,
     /// At most so many.
     burials_max: usize,
+    /// At most so many are to be: a lower number is reached step by step.
+    burials_goal: usize,
     /// The newest `seq` of any channel that was forgotten.
     forgotten_through: u64,
     /// How many were pushed out.
@@ -41,6 +43,7 @@ impl Tombstones {
             burials: BTreeMap::new(),
             next: 0,
             burials_max,
+            burials_goal: burials_max,
             forgotten_through: 0,
             forgotten: 0,
         }
@@ -53,6 +56,23 @@ impl Tombstones {
         }
         self.burials.insert(self.next, name);
         self.next += 1;
+        self.keep_bound();
+    }
+
+    /// Changes how many are remembered at most.
+    pub(crate) fn set_max(&mut self, burials_max: usize) {
+        self.burials_goal = burials_max;
+        self.burials_max = burials_max.max(self.burials.len());
+    }
+
+    /// Forgets at most so many of those beyond a new bound; returns whether more are to go.
+    pub(crate) fn shrink(&mut self, steps: usize) -> bool {
+        self.burials_max = self.burials_max.saturating_sub(steps).max(self.burials_goal);
+        self.keep_bound();
+        self.burials_max > self.burials_goal
+    }
+
+    fn keep_bound(&mut self) {
         while self.burials.len() > self.burials_max {
             let Some((_, name)) = self.burials.pop_first() else { return };
             if let Some((_, tombstone)) = self.by_name.remove(&name) {

@@ -8,7 +8,7 @@ use fanfare_core::ReconnectReason;
 use tokio::sync::oneshot;
 
 use crate::{
-    limits::{DRAIN_RETRY_MS, DRAIN_STREAMING_FROM},
+    limits::{AGE_RETRY_MS, DRAIN_RETRY_MS, DRAIN_STREAMING_FROM},
     totals::Disconnect,
     wheel::Handle,
     worker::Worker,
@@ -49,6 +49,8 @@ impl Drain {
 impl Worker {
     /// Begins to send everybody away; who comes later goes at once.
     pub(crate) fn begin_drain(&mut self, period_ms: u64, done: oneshot::Sender<u64>) {
+        self.cancel_drain();
+        self.departed = 0;
         let mut queue: Vec<_> = self
             .members
             .iter()
@@ -71,6 +73,14 @@ impl Worker {
         });
     }
 
+    /// Keeps those who were not asked to leave yet, and who comes from now on.
+    pub(crate) fn cancel_drain(&mut self) {
+        if let Some(done) = self.drain.take().and_then(|drain| drain.done) {
+            // Nobody may be waiting any more.
+            done.send(self.departed).unwrap_or_default();
+        }
+    }
+
     /// Asks those whose time has come to leave, and says when all are gone.
     pub(crate) fn send_away(&mut self) {
         let Some(drain) = &mut self.drain else { return };
@@ -89,29 +99,36 @@ impl Worker {
         let due: Vec<_> = drain.queue[from..drain.asked].to_vec();
         for handle in due {
             if let Some(member) = self.member(handle) {
-                member.leaving = true;
+                member.leaving = Some(ReconnectReason::Drain);
                 self.serve_alone(handle.key);
             }
         }
     }
 
     /// Sends a subscriber away who has everything up to the watermark.
-    pub(crate) fn depart_with_reconnect(&mut self, key: u32) {
-        let left_ms = self
-            .drain
-            .as_ref()
-            .map_or(0, |drain| (drain.began_at_ms + drain.period_ms).saturating_sub(self.now_ms));
-        let retry_ms = u32::try_from(left_ms).unwrap_or(u32::MAX / 2);
-        let retry_ms = retry_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
+    pub(crate) fn depart_with_reconnect(&mut self, key: u32, reason: ReconnectReason) {
+        let (reason, retry_ms, closing) = match (&self.drain, reason) {
+            (None, ReconnectReason::MaxAge) => {
+                (reason, fastrand::u32(AGE_RETRY_MS), Disconnect::MaxAge)
+            }
+            // Whatever it was asked for: it is not to come back before the drain is over.
+            (drain, _) => {
+                let ends_at_ms = drain.as_ref().map_or(0, |d| d.began_at_ms + d.period_ms);
+                let left_ms = ends_at_ms.saturating_sub(self.now_ms);
+                let left_ms = u32::try_from(left_ms).unwrap_or(u32::MAX / 2);
+                let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
+                (ReconnectReason::Drain, retry_ms, Disconnect::Drain)
+            }
+        };
         let member = &mut self.members[key as usize];
         let framing = self.groups[member.group as usize].framing;
         let Some(subscription) = &member.subscription else { return };
         let mut out = Vec::new();
-        if let Some(sse) = subscription.reconnect(ReconnectReason::Drain, retry_ms) {
+        if let Some(sse) = subscription.reconnect(reason, retry_ms) {
             framing.wrap(&sse, &mut out);
         }
         member.pending = Bytes::from(out);
-        member.closing = Some(Disconnect::Drain);
+        member.closing = Some(closing);
         self.flush(key);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
 };
@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     limits,
-    totals::{Report, Totals},
+    pins::Pins,
+    totals::{Load, Progress, Report, Totals},
     worker::{WAKER, Worker},
 };
 
@@ -26,11 +27,17 @@ use crate::{
 pub struct FanoutConfig {
     /// Milliseconds that a socket may take no byte before its connection is closed.
     pub write_stall_ms_max: u32,
+    /// Bytes of frames that slow subscribers have begun and so keep in memory, over all workers:
+    /// who would need more is disconnected.
+    pub pinned_bytes_max: usize,
 }
 
 impl Default for FanoutConfig {
     fn default() -> Self {
-        Self { write_stall_ms_max: limits::WRITE_STALL_MS_MAX }
+        Self {
+            write_stall_ms_max: limits::WRITE_STALL_MS_MAX,
+            pinned_bytes_max: limits::PINNED_BYTES_MAX,
+        }
     }
 }
 
@@ -47,6 +54,8 @@ pub struct Attach {
     pub framing: Framing,
     /// Milliseconds of silence after which a heartbeat is sent.
     pub heartbeat_ms: u32,
+    /// Milliseconds after which it is sent away, to come back; 0 stands for never.
+    pub age_ms_max: u64,
     /// Its place on the worker.
     pub seat: Seat,
     /// Its shares of limits on connections, given back by dropping it when the socket is closed.
@@ -84,6 +93,8 @@ pub(crate) enum Command {
         /// Told once all are gone.
         done: oneshot::Sender<u64>,
     },
+    /// Takes the drain back.
+    DrainCancel,
     /// Closes everything now.
     Stop,
 }
@@ -118,6 +129,16 @@ impl Bells {
 pub struct Fanout {
     hub: Arc<Hub>,
     workers: Vec<Running>,
+    live: Arc<Live>,
+}
+
+/// What workers look at whenever they need it: it may change while they run.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// See [`FanoutConfig::write_stall_ms_max`].
+    pub(crate) write_stall_ms_max: AtomicU32,
+    /// See [`FanoutConfig::pinned_bytes_max`].
+    pub(crate) pinned_bytes_max: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -136,18 +157,24 @@ pub struct Stopped;
 impl Fanout {
     /// Starts a thread per bell. `hub` rings them as its first workers.
     pub fn start(hub: Arc<Hub>, bells: Bells, config: FanoutConfig) -> io::Result<Self> {
+        let live = Arc::new(Live {
+            write_stall_ms_max: AtomicU32::new(config.write_stall_ms_max),
+            pinned_bytes_max: AtomicUsize::new(config.pinned_bytes_max),
+        });
+        let pinned = Arc::new(AtomicUsize::new(0));
         let mut workers = Vec::with_capacity(bells.polls.len());
         for (index, (poll, _)) in bells.polls.into_iter().enumerate() {
             let (commands, queue) = mpsc::channel(limits::ATTACH_QUEUE_MAX);
             let report = Arc::new(Report::default());
-            let worker =
-                Worker::new(index, Arc::clone(&hub), poll, queue, config, Arc::clone(&report));
+            let pins = Pins::new(Arc::clone(&pinned));
+            let (hub, live) = (Arc::clone(&hub), Arc::clone(&live));
+            let worker = Worker::new(index, hub, poll, queue, live, pins, Arc::clone(&report));
             let name = format!("fanout-{index}");
             let thread = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
             let members = Arc::new(AtomicUsize::new(0));
             workers.push(Running { commands, members, report, thread: Mutex::new(Some(thread)) });
         }
-        Ok(Self { hub, workers })
+        Ok(Self { hub, workers, live })
     }
 
     /// A place on the worker that has the fewest members.
@@ -186,6 +213,32 @@ impl Fanout {
         total
     }
 
+    /// Takes a drain back: who was not asked to leave yet stays, and who comes from now on is
+    /// served as ever. Who was asked goes. The drain resolves with how many it has sent away.
+    pub async fn drain_cancel(&self) {
+        for (index, worker) in self.workers.iter().enumerate() {
+            // A worker that is gone has nobody to keep.
+            drop(worker.commands.send(Command::DrainCancel).await);
+            self.hub.doorbell(index).ring();
+        }
+    }
+
+    /// How far the drain is that is under way, or was the last, as of the workers' last reports.
+    pub fn drain_progress(&self) -> Progress {
+        let of = |worker: &Running| {
+            let told = worker.report.load();
+            Progress { departed: told.departed, left: told.load.subscribers }
+        };
+        self.workers.iter().map(of).fold(Progress::default(), Progress::plus)
+    }
+
+    /// Changes what workers were started with. The stall limit holds from the next look at each
+    /// blocked subscriber, which comes when the limit that it blocked under is over at the latest.
+    pub fn set_config(&self, config: FanoutConfig) {
+        self.live.write_stall_ms_max.store(config.write_stall_ms_max, Ordering::Relaxed);
+        self.live.pinned_bytes_max.store(config.pinned_bytes_max, Ordering::Relaxed);
+    }
+
     /// Closes everything now and waits for the threads.
     /// An error holds the panic of a worker.
     pub async fn stop(&self) -> Result<(), Box<dyn Any + Send>> {
@@ -200,7 +253,17 @@ impl Fanout {
 
     /// What all workers counted.
     pub fn totals(&self) -> Totals {
-        self.workers.iter().fold(Totals::default(), |sum, w| sum.plus(&w.report.load()))
+        self.workers.iter().fold(Totals::default(), |sum, w| sum.plus(&w.report.load().totals))
+    }
+
+    /// What each worker has to do and to hold, as of its last report; the queue of commands as of
+    /// now.
+    pub fn loads(&self) -> Vec<Load> {
+        let of = |worker: &Running| {
+            let waiting = worker.commands.max_capacity() - worker.commands.capacity();
+            Load { queue_attach: waiting as u64, ..worker.report.load().load }
+        };
+        self.workers.iter().map(of).collect()
     }
 
     /// Members of each worker, those included that are on their way.

@@ -15,10 +15,16 @@ pub mod limits;
 mod member;
 mod membership;
 mod patterns;
+mod pins;
+mod sampler;
 mod totals;
 mod turn;
 mod wheel;
 mod worker;
 
 pub use fanout::{Attach, Bells, Fanout, FanoutConfig, Seat, Stopped};
-pub use totals::{Disconnect, Totals};
+pub use sampler::Sampler;
+pub use totals::{
+    BACKLOG_BOUNDS, DELIVERY_BOUNDS_US, Disconnect, EVENTS_PER_WRITE_BOUNDS, Histogram, Load,
+    Progress, TURN_BOUNDS_NS, Totals,
+};

@@ -24,6 +24,9 @@ pub const HEARTBEAT_INTERVAL_MS: u32 = 15_000;
 pub const HEARTBEAT_INTERVAL_MS_MAX: u32 = 60_000;
 /// Bytes that a subscriber may send after its request; they are read and discarded.
 pub const DISCARDED_BYTES_MAX: u32 = 64 * 1024;
+/// Bytes of begun frames that slow subscribers keep in memory together, unless set otherwise: a
+/// frame counts once, however many have begun it.
+pub const PINNED_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Milliseconds that an ended stream waits for its peer to close first: closing with unread
 /// input sends RST, which destroys the final event on its way.
 pub const LINGER_MS_MAX: u32 = 2_000;
@@ -40,6 +43,14 @@ pub const REPORT_INTERVAL_MS: u64 = 250;
 /// Milliseconds that a subscriber who was sent away waits beyond what is left of the drain, at
 /// least and at most: they come back spread out, and not before a new hub can listen.
 pub const DRAIN_RETRY_MS: std::ops::Range<u32> = 1_000..6_000;
+/// Milliseconds after which a subscriber comes back whose connection was as old as it may be: the
+/// hub is there, so only to spread those that were made at once.
+pub const AGE_RETRY_MS: std::ops::Range<u32> = 500..3_000;
+/// Writes of one report's time of which each is sampled for the time of a delivery; of more, one
+/// in [`SAMPLE_STRIDE`].
+pub const SAMPLED_WRITES_MAX: u32 = 1_024;
+/// See [`SAMPLED_WRITES_MAX`]: reading the clock takes a hundredth of a write.
+pub const SAMPLE_STRIDE: u32 = 8;
 /// The share of a drain after which those go whose channels have an open streaming publish: the
 /// publishes have ended shortly before.
 pub const DRAIN_STREAMING_FROM: f32 = 0.75;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fanfare_core::{Batch, Framing, Met, Subscription};
+use fanfare_core::{Batch, Begun, Framing, Met, ReconnectReason, Subscription};
 use mio::net::TcpStream;
 
 use crate::{
@@ -27,10 +27,14 @@ pub(crate) struct Member {
     /// the rest of a frame that was begun. Never both, because either is put here only when
     /// nothing is pending.
     pub(crate) pending: Bytes,
+    /// The frame that `pending` is the rest of, if it is one.
+    pub(crate) begun: Option<Begun>,
     /// Set when the stream ends as soon as nothing is pending.
     pub(crate) closing: Option<Disconnect>,
-    /// Whether it is to be sent away once it has everything.
-    pub(crate) leaving: bool,
+    /// Why it is to be sent away once it has everything, if it is.
+    pub(crate) leaving: Option<ReconnectReason>,
+    /// When it is as old as it may be, in the worker's milliseconds.
+    pub(crate) leaves_at_ms: u64,
     /// Whether the socket took no more, so that only its readiness brings it back.
     pub(crate) blocked: bool,
     /// Whether it waits in the queue of those that are served alone.
@@ -77,8 +81,10 @@ impl Member {
             socket,
             subscription: Some(subscription),
             pending,
+            begun: None,
             closing: None,
-            leaving: false,
+            leaving: None,
+            leaves_at_ms: u64::MAX,
             blocked: false,
             queued: false,
             generation: 0,
@@ -108,7 +114,7 @@ impl Member {
                 self.sent_at_ms = now_ms;
                 totals.bytes_sent += sent as u64;
                 if sent == self.pending.len() {
-                    self.pending = Bytes::new();
+                    self.clear();
                     return Sent::All;
                 }
                 self.pending = self.pending.split_off(sent);
@@ -128,7 +134,6 @@ impl Member {
         totals: &mut Totals,
     ) -> Sent {
         debug_assert!(!self.blocked && self.closing.is_none(), "frames go out on an open stream");
-        let Some(subscription) = &mut self.subscription else { return Sent::Gone };
         let (pending, bytes) = (&self.pending, batch.bytes_from(cursor));
         if pending.is_empty() && bytes.is_empty() {
             return Sent::All;
@@ -143,7 +148,7 @@ impl Member {
             self.pending = self.pending.split_off(sent);
             return self.block();
         };
-        self.pending = Bytes::new();
+        self.clear();
         if sent == bytes.len() {
             totals.events_delivered += batch.events_from(cursor) as u64;
             return Sent::All;
@@ -151,8 +156,11 @@ impl Member {
         let partial = batch.partial(cursor, sent);
         let begun = usize::from(!partial.rest.is_empty());
         totals.events_delivered += (batch.events_in(cursor, sent) + begun) as u64;
-        subscription.cursor = partial.cursor;
+        if let Some(subscription) = &mut self.subscription {
+            subscription.cursor = partial.cursor;
+        }
         self.pending = partial.rest;
+        self.begun = partial.begun;
         self.block()
     }
 
@@ -168,6 +176,10 @@ impl Member {
         let mut out = Vec::new();
         match met {
             Met::Abort => self.closing = Some(Disconnect::Gap),
+            Met::Cut(sse) => {
+                framing.wrap(&sse, &mut out);
+                self.closing = Some(Disconnect::Lagged);
+            }
             Met::Nothing => {}
             Met::Tell(sse) => framing.wrap(&sse, &mut out),
         }
@@ -214,6 +226,12 @@ impl Member {
             }
             _ => Sent::Gone,
         }
+    }
+
+    /// Everything that was pending is sent.
+    fn clear(&mut self) {
+        self.pending = Bytes::new();
+        self.begun = None;
     }
 
     fn block(&mut self) -> Sent {

@@ -1,9 +1,9 @@
 //! Members come and go, and their groups with them.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
-use fanfare_core::{Feed, Framing, HEARTBEAT};
+use fanfare_core::{Feed, Framing, HEARTBEAT, ReconnectReason};
 use mio::{Interest, net::TcpStream};
 
 use crate::{
@@ -18,13 +18,17 @@ use crate::{
 impl Worker {
     /// Takes a subscriber over. It is served alone first, so its feed is always looked at once.
     pub(crate) fn attach(&mut self, attach: Attach) {
-        let Attach { socket, opening, head, framing, heartbeat_ms, seat, permit } = attach;
+        let Attach { socket, opening, head, framing, heartbeat_ms, age_ms_max, seat, permit } =
+            attach;
         let pending = first_bytes(head, &opening.events, framing, opening.finished);
         let socket = TcpStream::from_std(socket);
         let mut member =
             Member::new(socket, opening.subscription, pending, heartbeat_ms, seat, permit);
         member.closing = opening.finished.then_some(Disconnect::Ended);
-        member.leaving = self.drain.is_some();
+        member.leaving = self.drain.is_some().then_some(ReconnectReason::Drain);
+        if age_ms_max > 0 {
+            member.leaves_at_ms = self.now_ms.saturating_add(age_ms_max);
+        }
         member.generation = self.next_generation();
         member.sent_at_ms = self.now_ms;
         let entry = self.members.vacant_entry();
@@ -62,6 +66,7 @@ impl Worker {
         member.group = group;
         member.place = members.len() as u32;
         members.push(key);
+        self.subscribers += 1;
     }
 
     /// Makes a group. What was published before is behind its head, and each member that wants it
@@ -115,6 +120,7 @@ impl Worker {
         if member.subscription.take().is_none() {
             return;
         }
+        self.subscribers -= 1;
         let (group_key, place) = (member.group, member.place);
         let group = &mut self.groups[group_key as usize];
         group.members.swap_remove(place as usize);
@@ -130,8 +136,10 @@ impl Worker {
     pub(crate) fn remove(&mut self, key: u32, reason: Disconnect) {
         let Some(member) = self.members.get_mut(key as usize) else { return };
         if member.subscription.is_some() {
-            self.totals.count(member.closing.unwrap_or(reason));
+            let reason = member.closing.unwrap_or(reason);
+            self.count_disconnect(reason);
         }
+        self.unblock(key);
         self.depart(key);
         // Closing the socket takes it out of the poll.
         drop(self.members.remove(key as usize));
@@ -139,7 +147,7 @@ impl Worker {
 
     /// Ends a stream whose last byte was taken: says so, and leaves the close to the peer.
     pub(crate) fn linger(&mut self, key: u32, reason: Disconnect) {
-        self.totals.count(reason);
+        self.count_disconnect(reason);
         self.depart(key);
         let member = &mut self.members[key as usize];
         member.sent_at_ms = self.now_ms;
@@ -147,6 +155,39 @@ impl Worker {
             return self.remove(key, reason);
         }
         self.arm(key);
+    }
+
+    fn count_disconnect(&mut self, reason: Disconnect) {
+        self.totals.count(reason);
+        self.departed += u64::from(reason == Disconnect::Drain);
+    }
+
+    /// Notes that a member's socket takes no more, and what it keeps in memory meanwhile. One whose
+    /// frame would be too much goes.
+    pub(crate) fn block(&mut self, key: u32) {
+        self.blocked += 1;
+        let member = &mut self.members[key as usize];
+        let bytes_max = self.live.pinned_bytes_max.load(Ordering::Relaxed);
+        if let Some(begun) = member.begun
+            && !self.pins.add(begun, bytes_max)
+        {
+            member.begun = None;
+            return self.remove(key, Disconnect::Memory);
+        }
+        self.arm(key);
+    }
+
+    /// Notes that a member's socket takes bytes again, or is closed; returns whether it did not.
+    pub(crate) fn unblock(&mut self, key: u32) -> bool {
+        let member = &mut self.members[key as usize];
+        if !std::mem::take(&mut member.blocked) {
+            return false;
+        }
+        self.blocked -= 1;
+        if let Some(begun) = member.begun {
+            self.pins.remove(begun);
+        }
+        true
     }
 
     fn next_generation(&mut self) -> u32 {

@@ -4,13 +4,13 @@
 //! meanwhile joins the batch for members not yet seen, so under load the cost per event falls by
 //! itself. Members that are new, behind or writable again are served alone.
 
-use fanfare_core::{Batch, limits::BATCH_BYTES_MAX};
+use fanfare_core::{Batch, Subscription, limits::BATCH_BYTES_MAX};
 
 use crate::{
     group::Pass,
     limits::{SPARE_BATCHES_MAX, TURN_BYTES_MAX, TURN_LOOKS_MAX, TURN_SENDS_MAX},
     member::Sent,
-    totals::Disconnect,
+    totals::{Disconnect, Totals},
     wheel::Handle,
     worker::{Worker, make_ready},
 };
@@ -141,9 +141,15 @@ impl Worker {
     /// Writes a batch from `cursor` on, and goes past what stands at its end.
     fn deliver(&mut self, group: u32, key: u32, cursor: u64, batch: &Batch, budget: &mut Budget) {
         let member = &mut self.members[key as usize];
-        let before = self.totals.bytes_sent;
+        let live_from = member.subscription.as_ref().map_or(0, Subscription::live_from);
+        let Totals { bytes_sent, events_delivered, .. } = self.totals;
         let sent = member.send(batch, cursor, self.now_ms, &mut self.totals);
-        budget.spend((self.totals.bytes_sent - before) as usize);
+        budget.spend((self.totals.bytes_sent - bytes_sent) as usize);
+        let events = (self.totals.events_delivered - events_delivered) as usize;
+        if events > 0 {
+            self.note(batch, cursor, events, live_from);
+        }
+        let member = &mut self.members[key as usize];
         match sent {
             Sent::All => {
                 let framing = self.groups[group as usize].framing;
@@ -152,8 +158,26 @@ impl Worker {
                     self.flush(key);
                 }
             }
-            Sent::Blocked => self.arm(key),
+            Sent::Blocked => self.block(key),
             Sent::Gone => self.remove(key, Disconnect::Client),
+        }
+    }
+
+    /// Counts a write that carried events.
+    fn note(&mut self, batch: &Batch, cursor: u64, events: usize, live_from: u64) {
+        let totals = &mut self.totals;
+        totals.events_per_write.add_by_powers(events);
+        if cursor < live_from {
+            let replayed = batch.events_between(cursor, live_from).min(events);
+            totals.events_replayed += replayed as u64;
+        }
+        // Any of them, so that no place in a batch counts more than others. How old replayed ones
+        // are says nothing.
+        if self.sampler.is_due()
+            && let Some(seq) = batch.seq_from(cursor, fastrand::usize(..events))
+            && seq >= live_from
+        {
+            totals.note_delivery(&self.hub, seq);
         }
     }
 
@@ -168,7 +192,7 @@ impl Worker {
                     self.linger(key, reason);
                 }
             }
-            Sent::Blocked => self.arm(key),
+            Sent::Blocked => self.block(key),
             Sent::Gone => self.remove(key, Disconnect::Client),
         }
     }
@@ -207,8 +231,8 @@ impl Worker {
         let Some(member) = self.members.get(key as usize).filter(|m| m.is_open()) else { return };
         if !caught_up {
             self.serve_alone(key);
-        } else if member.leaving {
-            self.depart_with_reconnect(key);
+        } else if let Some(reason) = member.leaving {
+            self.depart_with_reconnect(key, reason);
         }
     }
 

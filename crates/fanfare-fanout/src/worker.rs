@@ -5,22 +5,24 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use fanfare_core::{Batch, Channel, Framing, Hub, Marks, Run, Trie, WorkerIndex};
+use fanfare_core::{Batch, Channel, Framing, Hub, Marks, ReconnectReason, Run, Trie, WorkerIndex};
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use tokio::sync::mpsc;
 
 use crate::{
     drain::Drain,
-    fanout::{Command, FanoutConfig},
+    fanout::{Command, Live},
     group::{Group, GroupKey},
     limits,
     member::{Member, Sent},
-    totals::{Disconnect, Report, Totals},
+    pins::Pins,
+    sampler::Sampler,
+    totals::{BACKLOG_BOUNDS, Disconnect, Load, Report, TURN_BOUNDS_NS, Told, Totals},
     wheel::{Handle, Wheel},
 };
 
@@ -33,7 +35,7 @@ pub(crate) struct Worker {
     pub(crate) hub: Arc<Hub>,
     pub(crate) poll: Poll,
     pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) config: FanoutConfig,
+    pub(crate) live: Arc<Live>,
     /// The subscribers.
     pub(crate) members: Slab<Member>,
     /// The groups they are in.
@@ -68,7 +70,17 @@ pub(crate) struct Worker {
     /// The next generation.
     pub(crate) generations: u32,
     pub(crate) totals: Totals,
+    pub(crate) sampler: Sampler,
+    /// Frames that blocked members have begun.
+    pub(crate) pins: Pins,
+    /// Members that are blocked, and members with a subscription.
+    pub(crate) blocked: u64,
+    pub(crate) subscribers: u64,
+    /// Subscribers that this drain, or the last one, has sent away.
+    pub(crate) departed: u64,
     report: Arc<Report>,
+    /// What was told last.
+    told: Told,
     reported_at_ms: u64,
     started: Instant,
     /// Milliseconds since `started`, read once per turn.
@@ -82,7 +94,8 @@ impl Worker {
         hub: Arc<Hub>,
         poll: Poll,
         commands: mpsc::Receiver<Command>,
-        config: FanoutConfig,
+        live: Arc<Live>,
+        pins: Pins,
         report: Arc<Report>,
     ) -> Self {
         Self {
@@ -90,7 +103,7 @@ impl Worker {
             hub,
             poll,
             commands,
-            config,
+            live,
             members: Slab::new(),
             groups: Slab::new(),
             by_key: HashMap::new(),
@@ -110,7 +123,13 @@ impl Worker {
             wheel: Wheel::new(),
             generations: 0,
             totals: Totals::default(),
+            sampler: Sampler::default(),
+            pins,
+            blocked: 0,
+            subscribers: 0,
+            departed: 0,
             report,
+            told: Told::default(),
             reported_at_ms: 0,
             started: Instant::now(),
             now_ms: 0,
@@ -128,20 +147,27 @@ impl Worker {
             let timeout = self.timeout(busy);
             // An interrupted poll reports nothing, and the loop comes back to it.
             drop(self.poll.poll(&mut events, timeout));
-            self.now_ms = self.started.elapsed().as_millis() as u64;
+            let began = Instant::now();
+            self.now_ms = began.duration_since(self.started).as_millis() as u64;
+            let mut worked = busy;
             for event in &events {
                 if event.token() != WAKER {
+                    worked = true;
                     self.on_socket(event);
                 }
             }
             // Marks first: they hold the ring of a command's sender, who sends before he rings.
             // Taken after the commands, that of one sent in between would be lost.
-            self.take_marks(&mut marks);
+            worked |= self.take_marks(&mut marks);
             let Ok(more_commands) = self.take_commands() else { break };
             self.turn();
             let more_timers = self.wheel.advance(self.now_ms, limits::TURN_COMMANDS_MAX, &mut due);
             due.iter().for_each(|handle| self.on_timer(*handle));
             self.send_away();
+            if worked || !due.is_empty() {
+                let spent_ns = began.elapsed().as_nanos() as u64;
+                self.totals.turns.add(&TURN_BOUNDS_NS, spent_ns);
+            }
             self.report(false);
             busy = more_commands || more_timers || self.walking;
             busy |= !self.ready.is_empty() || !self.alone.is_empty();
@@ -155,7 +181,7 @@ impl Worker {
         if busy || !self.hub.doorbell(self.index).sleep() {
             return Some(Duration::ZERO);
         }
-        let unreported = (self.report.load() != self.totals)
+        let unreported = (self.told != self.tell())
             .then_some(self.reported_at_ms + limits::REPORT_INTERVAL_MS)
             .map(|at_ms| at_ms.saturating_sub(self.now_ms));
         let departure = self.drain.as_ref().map(|_| limits::WHEEL_TICK_MS);
@@ -170,7 +196,8 @@ impl Worker {
         if gone || event.is_error() {
             return self.remove(handle.key, Disconnect::Client);
         }
-        if event.is_writable() && std::mem::take(&mut member.blocked) {
+        if event.is_writable() && self.unblock(handle.key) {
+            self.note_backlog(handle.key);
             // The wheel was asked for the stall limit; a heartbeat may be due long before.
             self.arm(handle.key);
             self.serve_alone(handle.key);
@@ -183,6 +210,7 @@ impl Worker {
             match self.commands.try_recv() {
                 Ok(Command::Attach(attach)) => self.attach(*attach),
                 Ok(Command::Drain { period_ms, done }) => self.begin_drain(period_ms, done),
+                Ok(Command::DrainCancel) => self.cancel_drain(),
                 Err(mpsc::error::TryRecvError::Empty) => return Ok(false),
                 Ok(Command::Stop) | Err(mpsc::error::TryRecvError::Disconnected) => return Err(()),
             }
@@ -190,9 +218,10 @@ impl Worker {
         Ok(true)
     }
 
-    /// Queues the groups that have something new.
-    fn take_marks(&mut self, marks: &mut Marks) {
+    /// Queues the groups that have something new; returns whether anything was marked.
+    fn take_marks(&mut self, marks: &mut Marks) -> bool {
         self.hub.doorbell(self.index).take(self.index, marks);
+        let any = !marks.channels.is_empty() || marks.journal || marks.rung;
         for channel in marks.channels.drain(..) {
             if let Some(groups) = self.by_channel.get(&channel.instance()) {
                 groups.iter().for_each(|g| make_ready(&mut self.groups, &mut self.ready, *g));
@@ -202,15 +231,23 @@ impl Worker {
         if self.walking {
             self.walking = !self.walk_journal();
         }
+        any
     }
 
     fn on_timer(&mut self, handle: Handle) {
-        let (now_ms, stall_ms) = (self.now_ms, u64::from(self.config.write_stall_ms_max));
+        let (now_ms, stall_ms) = (self.now_ms, self.write_stall_ms_max());
         let Some(member) = self.member(handle) else { return };
         if member.look_at_ms > now_ms {
             return;
         }
         let silent_ms = now_ms - member.sent_at_ms;
+        let stays = member.subscription.is_some() && member.leaving.is_none();
+        if stays && member.leaves_at_ms <= now_ms {
+            // A blocked one goes when its socket takes bytes again, or as stalled.
+            member.leaving = Some(ReconnectReason::MaxAge);
+            self.serve_alone(handle.key);
+            return self.arm(handle.key);
+        }
         match (&member.subscription, member.blocked) {
             // The peer had its time to close.
             (None, _) if silent_ms >= u64::from(limits::LINGER_MS_MAX) => {
@@ -233,13 +270,15 @@ impl Worker {
     /// Asks the wheel for a look when a heartbeat or the stall limit is due. A look that comes
     /// earlier already is kept: it will ask again.
     pub(crate) fn arm(&mut self, key: u32) {
+        let stall_ms = self.write_stall_ms_max();
         let Some(member) = self.members.get_mut(key as usize) else { return };
         let limit_ms = match (&member.subscription, member.blocked) {
-            (None, _) => limits::LINGER_MS_MAX,
-            (_, true) => self.config.write_stall_ms_max,
-            (_, false) => member.heartbeat_ms,
+            (None, _) => limits::LINGER_MS_MAX.into(),
+            (_, true) => stall_ms,
+            (_, false) => member.heartbeat_ms.into(),
         };
-        let due_ms = (member.sent_at_ms + u64::from(limit_ms)).max(self.now_ms + 1);
+        let leaves_at_ms = if member.leaving.is_none() { member.leaves_at_ms } else { u64::MAX };
+        let due_ms = (member.sent_at_ms + limit_ms).min(leaves_at_ms).max(self.now_ms + 1);
         if member.look_at_ms <= self.now_ms || due_ms < member.look_at_ms {
             let handle = Handle { key, generation: member.generation };
             member.look_at_ms = self.wheel.schedule(due_ms, handle);
@@ -255,8 +294,36 @@ impl Worker {
     fn report(&mut self, now: bool) {
         if now || self.now_ms >= self.reported_at_ms + limits::REPORT_INTERVAL_MS {
             self.reported_at_ms = self.now_ms;
-            self.report.store(&self.totals);
+            self.sampler.tick();
+            self.told = self.tell();
+            self.report.store(&self.told);
         }
+    }
+
+    fn tell(&self) -> Told {
+        let load = Load {
+            subscribers: self.subscribers,
+            blocked: self.blocked,
+            blocked_bytes: self.pins.bytes() as u64,
+            queue_groups: self.ready.len() as u64,
+            queue_members: self.alone.len() as u64,
+            queue_attach: 0,
+            busy_ns: self.totals.turns.sum,
+        };
+        Told { totals: self.totals, load, departed: self.departed }
+    }
+
+    /// Notes how far behind a member is whose socket takes bytes again.
+    fn note_backlog(&mut self, key: u32) {
+        let member = &self.members[key as usize];
+        let Some(subscription) = &member.subscription else { return };
+        let group = &self.groups[member.group as usize];
+        let cursor = group.standing(subscription.cursor, self.walked);
+        self.totals.backlog.add(&BACKLOG_BOUNDS, group.feed.backlog(&self.hub, cursor));
+    }
+
+    fn write_stall_ms_max(&self) -> u64 {
+        self.live.write_stall_ms_max.load(Ordering::Relaxed).into()
     }
 
     /// Closes everything in one pass.
@@ -266,6 +333,7 @@ impl Worker {
                 self.totals.count(Disconnect::Stop);
             }
         }
+        (self.subscribers, self.blocked) = (0, 0);
         self.report(true);
     }
 }

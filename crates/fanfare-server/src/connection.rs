@@ -128,7 +128,9 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, place: Option<Place>) 
             let Ok(socket) = stream.into_std() else { return };
             let Departing { opening, head, framing, heartbeat_ms, seat } = *departing;
             let permit = place.map(|place| Box::new(place) as Box<dyn Any + Send>);
-            let attach = Attach { socket, opening, head, framing, heartbeat_ms, seat, permit };
+            let age_ms_max = 0;
+            let attach =
+                Attach { socket, opening, head, framing, heartbeat_ms, age_ms_max, seat, permit };
             // Stopped workers have closed everything, this socket with it.
             shared.fanout.attach(Box::new(attach)).await.unwrap_or_default();
         }
@@ -226,7 +228,7 @@ pub(crate) fn stream(shared: &Shared, parameters: &Parameters, full: bool) -> Re
         }
         Outcome::Stream(opening) => {
             let position: EventId = opening.subscription.position();
-            let body = H2Body::new(&shared.h2, opening, parameters.heartbeat_ms);
+            let body = H2Body::new(&shared.h2, opening, parameters.heartbeat_ms, 0);
             parameters.response(position, Body::stream(body))
         }
     }

@@ -20,16 +20,17 @@ use std::{
 };
 
 use fanfare_core::{Doorbell, Hub, Marks, Subscription, WorkerIndex};
-use fanfare_fanout::{Disconnect, Totals, limits::DRAIN_STREAMING_FROM};
+use fanfare_fanout::{Disconnect, Load, Progress, Sampler, Totals, limits::DRAIN_STREAMING_FROM};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::body::{AwayBody, H2Body};
 use self::{
     feeds::Feeds,
-    reading::{Reading, Stream},
+    reading::{Joined, Reading, Stream},
 };
 use crate::limits::{H2_SWEEP_INTERVAL_MS, H2_WAKES_MAX, POLL_MS};
 
@@ -43,10 +44,14 @@ pub(crate) struct H2 {
     /// Subscriptions that streams hold.
     subscribers: AtomicUsize,
     /// A stream that is not asked for more for so long loses its subscription.
-    stall_ms_max: u64,
+    stall_ms_max: AtomicU64,
     /// Milliseconds count from here.
     began: Instant,
-    totals: SharedTotals,
+    counts: Mutex<Counts>,
+    /// Streams that were not asked for more, at the last sweep.
+    blocked: AtomicU64,
+    /// Streams that were sent away before the drain that is under way, or was the last.
+    departed_before: AtomicU64,
 }
 
 /// The feeds, and what happens to who joins.
@@ -55,13 +60,25 @@ struct Members {
     feeds: Feeds,
     /// When the drain ends; who joins during it leaves at once.
     drain_ends: Option<Instant>,
+    /// Cancelled when the drain is taken back.
+    drain_cancelled: CancellationToken,
 }
 
+/// What is counted for all streams. Bodies run on several threads and take several locks for each
+/// write anyway; one more is cheaper than an atomic for each number.
 #[derive(Default)]
-struct SharedTotals {
-    events_delivered: AtomicU64,
-    bytes_sent: AtomicU64,
-    disconnects: [AtomicU64; Disconnect::ALL.len()],
+struct Counts {
+    totals: Totals,
+    sampler: Sampler,
+}
+
+/// What a stream was given: events of a batch from its cursor on.
+pub(crate) struct Given<'a> {
+    joined: &'a Joined,
+    cursor: u64,
+    events: usize,
+    /// Those before this one are replayed.
+    live_from: u64,
 }
 
 /// Feeds whose streams are being woken, each once, with how many are not woken yet.
@@ -88,9 +105,11 @@ impl H2 {
             notify,
             members: Mutex::default(),
             subscribers: AtomicUsize::new(0),
-            stall_ms_max,
+            stall_ms_max: AtomicU64::new(stall_ms_max),
             began: Instant::now(),
-            totals: SharedTotals::default(),
+            counts: Mutex::default(),
+            blocked: AtomicU64::new(0),
+            departed_before: AtomicU64::new(0),
         })
     }
 
@@ -146,10 +165,14 @@ impl H2 {
     /// Takes subscriptions from streams that are not asked for more, and lets go of what was read
     /// for feeds that are quiet. `seen` holds their versions from sweep to sweep.
     fn sweep(&self, seen: &mut Vec<(Arc<Reading>, u64)>) {
-        let since_ms = self.now_ms().saturating_sub(self.stall_ms_max);
+        let (now_ms, stall_ms) = (self.now_ms(), self.stall_ms_max.load(Ordering::Relaxed));
+        let since_ms = now_ms.saturating_sub(stall_ms);
+        let blocked_ms = now_ms.saturating_sub(H2_SWEEP_INTERVAL_MS);
+        let mut blocked = 0;
         let readings: Vec<_> = lock(&self.members).feeds.all().cloned().collect();
         let mut stalled = Vec::new();
         for reading in &readings {
+            blocked += reading.waiting(blocked_ms);
             reading.stalled(since_ms, &mut stalled);
             for stream in stalled.drain(..) {
                 let subscription = lock(&stream.subscription).take();
@@ -158,6 +181,8 @@ impl H2 {
                 }
             }
         }
+        self.blocked.store(blocked as u64, Ordering::Relaxed);
+        lock(&self.counts).sampler.tick();
         for (reading, version) in seen.drain(..) {
             reading.forget(version);
         }
@@ -190,32 +215,90 @@ impl H2 {
             members.feeds.remove(reading);
         }
         self.subscribers.fetch_sub(1, Ordering::Relaxed);
-        self.totals.disconnects[reason as usize].fetch_add(1, Ordering::Relaxed);
+        lock(&self.counts).totals.count(reason);
     }
 
-    /// Counts what a stream was given.
-    fn sent(&self, bytes: usize, events: usize) {
-        self.totals.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.totals.events_delivered.fetch_add(events as u64, Ordering::Relaxed);
-    }
-
-    /// What all streams were given.
-    pub(crate) fn totals(&self) -> Totals {
-        let load = |total: &AtomicU64| total.load(Ordering::Relaxed);
-        Totals {
-            events_delivered: load(&self.totals.events_delivered),
-            bytes_sent: load(&self.totals.bytes_sent),
-            disconnects: std::array::from_fn(|reason| load(&self.totals.disconnects[reason])),
+    /// Counts what a stream was given: bytes, and the events that they are, if any.
+    fn sent(&self, bytes: usize, given: Option<Given<'_>>) {
+        let Counts { totals, sampler } = &mut *lock(&self.counts);
+        totals.bytes_sent += bytes as u64;
+        let Some(Given { joined, cursor, events, live_from }) = given.filter(|g| g.events > 0)
+        else {
+            return;
+        };
+        totals.events_delivered += events as u64;
+        totals.events_per_write.add_by_powers(events);
+        totals.events_replayed += joined.events_between(cursor, live_from).min(events) as u64;
+        if sampler.is_due()
+            && let Some(seq) = joined.seq_from(cursor, fastrand::usize(..events))
+            && seq >= live_from
+        {
+            totals.note_delivery(&self.hub, seq);
         }
     }
 
+    /// What all streams were given. The time of a delivery ends where hyper has the event.
+    pub(crate) fn totals(&self) -> Totals {
+        lock(&self.counts).totals
+    }
+
+    /// How many streams there are; `blocked` of them had not been asked for more for a while when
+    /// that was looked at last.
+    #[expect(dead_code, reason = "the metrics will tell it")]
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            subscribers: self.subscribers.load(Ordering::Relaxed) as u64,
+            blocked: self.blocked.load(Ordering::Relaxed),
+            ..Load::default()
+        }
+    }
+
+    /// Changes the stall limit.
+    #[expect(dead_code, reason = "a reload will call it")]
+    pub(crate) fn set_stall_ms_max(&self, stall_ms_max: u64) {
+        self.stall_ms_max.store(stall_ms_max, Ordering::Relaxed);
+    }
+
     /// Sends all streams away, spread over a period; those with an open streaming publish last.
-    /// Resolves when the last is gone, with how many there were.
+    /// Resolves when the last is gone, with how many there were; or when it is taken back, with how
+    /// many it has sent away.
     pub(crate) async fn drain(&self, period: Duration) -> u64 {
+        let cancelled = {
+            let mut members = lock(&self.members);
+            members.drain_cancelled.cancel();
+            members.drain_cancelled = CancellationToken::new();
+            members.drain_ends = Some(Instant::now() + period);
+            self.departed_before.store(self.departed_total(), Ordering::Relaxed);
+            members.drain_cancelled.clone()
+        };
+        let all = cancelled.run_until_cancelled(self.send_all_away(period)).await;
+        all.unwrap_or_else(|| self.drain_progress().departed)
+    }
+
+    /// Takes a drain back: who was not asked to leave yet stays, and who comes from now on is
+    /// served as ever. Who was asked goes.
+    #[expect(dead_code, reason = "operators will ask for it")]
+    pub(crate) fn drain_cancel(&self) {
+        let mut members = lock(&self.members);
+        members.drain_ends = None;
+        members.drain_cancelled.cancel();
+    }
+
+    /// How far the drain is that is under way, or was the last.
+    pub(crate) fn drain_progress(&self) -> Progress {
+        let before = self.departed_before.load(Ordering::Relaxed);
+        let left = self.subscribers.load(Ordering::Relaxed) as u64;
+        Progress { departed: self.departed_total() - before, left }
+    }
+
+    fn departed_total(&self) -> u64 {
+        lock(&self.counts).totals.disconnects[Disconnect::Drain as usize]
+    }
+
+    async fn send_all_away(&self, period: Duration) -> u64 {
         let began = Instant::now();
         let (streaming, others) = {
-            let mut members = lock(&self.members);
-            members.drain_ends = Some(began + period);
+            let members = lock(&self.members);
             let all = members.feeds.all();
             let (streaming, others): (Vec<_>, Vec<_>) =
                 all.map(|r| (r.feed.is_publishing(), r.streams())).partition(|(is, _)| *is);

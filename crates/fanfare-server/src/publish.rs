@@ -241,7 +241,7 @@ pub(crate) async fn place_now(
     key: Option<IdempotencyKey>,
 ) -> Result<Placed, Problem> {
     let began = Instant::now();
-    let publication = Publication { channel, change, key, now_ms: state.now_ms() };
+    let publication = Publication { channel, change, key, now_us: state.now_us() };
     let placed = place(state, publication).await;
     state.metrics.publish_took(began.elapsed());
     placed

@@ -194,9 +194,9 @@ impl<B: Incoming> Many<B> {
     /// more for how long the first event took, which is a sample of the others.
     async fn place_chunk(&mut self, acks: &mut Acks) -> Result<(), Problem> {
         let mut began = Some(Instant::now());
-        let mut now_ms = self.state.now_ms();
+        let mut now_us = self.state.now_us();
         while let Some(item) = self.source.next()? {
-            let placed = self.place(item, now_ms).await?;
+            let placed = self.place(item, now_us).await?;
             if let Some(began) = began.take() {
                 self.state.metrics.publish_took(began.elapsed());
             }
@@ -204,7 +204,7 @@ impl<B: Incoming> Many<B> {
             self.note(placed);
             if acks.are_many() {
                 acks.hand_over().await?;
-                now_ms = self.state.now_ms();
+                now_us = self.state.now_us();
             }
             // Others have a turn on this thread, however long the chunk is.
             consume_budget().await;
@@ -212,13 +212,13 @@ impl<B: Incoming> Many<B> {
         Ok(())
     }
 
-    async fn place(&mut self, item: Item, now_ms: u64) -> Result<Placed, Problem> {
+    async fn place(&mut self, item: Item, now_us: u64) -> Result<Placed, Problem> {
         let Item { channel, draft, key } = item;
         let Some(channel) = channel.or_else(|| self.channel.clone()) else {
             return Err(Problem::new(Kind::Line, "the line names no `channel`"));
         };
         let change = Change::Event(draft, None);
-        let placed = place(&self.state, Publication { channel, change, key, now_ms }).await?;
+        let placed = place(&self.state, Publication { channel, change, key, now_us }).await?;
         self.summary.first.get_or_insert(placed.id);
         self.summary.last = Some(placed.id);
         self.summary.accepted += 1;

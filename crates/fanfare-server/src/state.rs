@@ -100,10 +100,15 @@ impl State {
         self.config.load()
     }
 
+    /// The time in Unix microseconds.
+    pub(crate) fn now_us(&self) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// The time in Unix milliseconds.
     pub(crate) fn now_ms(&self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+        self.now_us() / 1_000
     }
 
     /// Connections of the public listener that are open.

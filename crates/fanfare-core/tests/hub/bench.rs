@@ -9,7 +9,7 @@ use std::sync::{
 use fanfare_core::{
     Change, ChannelName, CloseReason, Doorbell, Draft, Epoch, Framing, Hub, HubLimits,
     IdempotencyKey, MemoryBroker, Met, Opening, Placed, Publication, Refusal, Request, Retention,
-    Run, Selectors, Start, Subscribed, Subscription,
+    Run, Selectors, SlowPolicy, Start, Subscribed, Subscription,
 };
 
 /// A hub with two workers.
@@ -54,9 +54,10 @@ impl Bench {
         change: Change,
         key: Option<&str>,
     ) -> Result<Placed, Refusal> {
-        let (channel, now_ms) = (ChannelName::parse(channel).unwrap(), self.now_ms);
+        let channel = ChannelName::parse(channel).unwrap();
+        let now_us = self.now_ms.saturating_mul(1_000);
         let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
-        self.broker.place(Publication { channel, change, key, now_ms })
+        self.broker.place(Publication { channel, change, key, now_us })
     }
 
     /// Publishes each of the data; returns the last `seq`.
@@ -134,6 +135,11 @@ impl Bench {
                 None => subscription.cursor = run.end,
                 Some(stop) => match subscription.meet(stop, run.end, 5_000) {
                     Met::Abort => what.push("abort".to_owned()),
+                    Met::Cut(sse) => {
+                        what.push(word(&sse));
+                        what.push("cut".to_owned());
+                        return Seen { what, over: true };
+                    }
                     Met::Nothing => {}
                     Met::Tell(sse) => what.push(word(&sse)),
                 },
@@ -150,6 +156,11 @@ impl Bench {
 
 pub(crate) fn event(data: &str) -> Change {
     Change::Event(Draft::new(None, data), None)
+}
+
+/// A retention with a ring of so many events and a policy for slow subscribers.
+pub(crate) fn slow(ring_events_max: usize, slow_policy: SlowPolicy) -> Retention {
+    Retention { ring_events_max, slow_policy, ..Retention::default() }
 }
 
 /// A request with control events and without `fanfare.open`.

@@ -7,6 +7,12 @@ mod bounds;
 #[cfg(test)]
 mod gaps;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod live;
+#[cfg(test)]
 mod publish;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod subscribe;

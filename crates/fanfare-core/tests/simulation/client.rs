@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use fanfare_core::{
-    Batch, ChannelName, EventId, Feed, FeedKey, Framing, Hub, Met, Run, Selectors, Stop,
-    Subscription,
+    Batch, ChannelName, EventId, Feed, FeedKey, Framing, Hub, Met, Run, Selectors, SlowPolicy,
+    Stop, Subscription,
 };
 
 use super::random::Random;
@@ -51,6 +51,8 @@ pub(crate) struct Connection {
     pub(crate) pending: VecDeque<Bytes>,
     /// The stream ends after them.
     pub(crate) finishing: bool,
+    /// The stream is cut after them.
+    pub(crate) cut: bool,
     /// What the client has received and not understood yet.
     received: Vec<u8>,
     /// The last id on this connection.
@@ -70,6 +72,8 @@ pub(crate) struct Shared(Option<(FeedKey, Framing, Batch)>);
 pub(crate) enum Turn {
     Idle,
     Busy,
+    /// It was too slow; it may come back.
+    Cut,
     Over,
 }
 
@@ -91,6 +95,7 @@ impl Connection {
             subscription,
             pending,
             finishing: false,
+            cut: false,
             received: Vec::new(),
             last_seq: None,
             ended: BTreeMap::new(),
@@ -141,6 +146,11 @@ impl Client {
         if !connection.pending.is_empty() {
             return Turn::Busy;
         }
+        if connection.cut {
+            assert!(connection.received.is_empty(), "cut inside an event");
+            self.connection = None;
+            return Turn::Cut;
+        }
         if connection.finishing {
             self.finish();
             return Turn::Over;
@@ -183,12 +193,21 @@ impl Client {
         }
         let met = subscription.meet(stop, batch.end(), 5_000);
         connection.finishing = subscription.has_ended();
+        if matches!(stop, Stop::Gap { .. }) {
+            follows_policy(hub, subscription, batch.end(), &met);
+        }
         match met {
             Met::Abort => {
                 self.understand(hub);
                 self.connection = None;
                 self.aborted = true;
                 return Turn::Over;
+            }
+            Met::Cut(sse) => {
+                let mut out = Vec::new();
+                self.framing.wrap(&sse, &mut out);
+                connection.pending.push_back(out.into());
+                connection.cut = true;
             }
             Met::Nothing => {}
             Met::Tell(sse) => {
@@ -326,6 +345,25 @@ impl Shared {
         }
         &self.0.as_ref().expect("it was just made").2
     }
+}
+
+/// A gap is met as the one channel says that lost events: cut off, at the newest event that is
+/// kept, or at the oldest.
+fn follows_policy(hub: &Hub, subscription: &Subscription, end: u64, met: &Met) {
+    let feed = subscription.feed();
+    let ([channel], []) = (feed.selectors().channels(), feed.selectors().patterns()) else {
+        return assert_eq!(subscription.cursor, end, "one position for all channels");
+    };
+    let (Met::Tell(sse) | Met::Cut(sse)) = met else { return };
+    let Some(info) = hub.channel(channel) else { return };
+    let lagged = std::str::from_utf8(sse).unwrap().contains("\"lagged\"");
+    let policy = if lagged { info.retention.slow_policy } else { SlowPolicy::Gap };
+    assert_eq!(matches!(met, Met::Cut(_)), policy == SlowPolicy::Disconnect);
+    let mut run = Run::default();
+    feed.read(hub, end, usize::MAX, &mut run);
+    let newest = run.frames.last().map_or(end, |(seq, _)| *seq);
+    let expected = if policy == SlowPolicy::Latest { newest } else { end };
+    assert_eq!(subscription.cursor, expected, "{policy:?}");
 }
 
 fn parse(sse: &str) -> Told {

@@ -211,8 +211,8 @@ impl World {
         change: Change,
         key: Option<IdempotencyKey>,
     ) -> Result<EventId, Refusal> {
-        let (channel, now_ms) = (channel.clone(), self.now_ms);
-        self.broker.place(Publication { channel, change, key, now_ms }).map(|placed| placed.id)
+        let (channel, now_us) = (channel.clone(), self.now_ms * 1_000);
+        self.broker.place(Publication { channel, change, key, now_us }).map(|placed| placed.id)
     }
 
     fn reason(&mut self) -> CloseReason {
@@ -447,7 +447,7 @@ fn limits(random: &mut Random) -> HubLimits {
         ring_bytes_max: random.pick(&[200, 600, 1_000_000, 1_000_000]),
         ring_age_ms: random.pick(&[1, 300, 50_000, 1_000_000]),
         closed_retention_ms: random.pick(&[1, 1_000, 30_000]),
-        slow_policy: SlowPolicy::Gap,
+        slow_policy: random.pick(&[SlowPolicy::Gap, SlowPolicy::Disconnect, SlowPolicy::Latest]),
     };
     let special = retention(random);
     HubLimits {

@@ -135,7 +135,7 @@ fn a_second_drain_takes_the_place_of_the_first() {
             sent_away(peer);
         }
         peers.clear();
-        assert_eq!((slow.join().unwrap(), quick.join().unwrap()), (0, 49));
+        assert_eq!((slow.join().unwrap(), quick.join().unwrap()), (1, 49));
     });
     rig.disconnected(Disconnect::Drain, 50);
 }

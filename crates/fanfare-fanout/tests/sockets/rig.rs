@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use fanfare_core::{
@@ -40,6 +40,7 @@ pub(crate) struct Asked {
     pub(crate) start: Start,
     pub(crate) framing: Framing,
     pub(crate) heartbeat_ms: u32,
+    pub(crate) age_ms_max: u64,
     pub(crate) control: bool,
     /// Bytes of the socket buffers; the kernel's own choice if there is no number.
     pub(crate) buffers: Option<usize>,
@@ -51,6 +52,7 @@ impl Default for Asked {
             start: Start::Now,
             framing: Framing::Chunked,
             heartbeat_ms: 60_000,
+            age_ms_max: 0,
             control: true,
             buffers: None,
         }
@@ -116,6 +118,7 @@ impl Rig {
             head: HEAD.into(),
             framing: asked.framing,
             heartbeat_ms: asked.heartbeat_ms,
+            age_ms_max: asked.age_ms_max,
             seat,
             permit: None,
         };
@@ -137,7 +140,7 @@ impl Rig {
 
     fn change(&self, channel: &str, change: Change) -> u64 {
         let channel = ChannelName::parse(channel).unwrap();
-        let publication = Publication { channel, change, key: None, now_ms: 1 };
+        let publication = Publication { channel, change, key: None, now_us: now_us() };
         self.broker.place(publication).unwrap().id.seq
     }
 
@@ -180,6 +183,11 @@ impl Rig {
         }
         (socket.into(), peer.into())
     }
+}
+
+/// The time in Unix microseconds.
+pub(crate) fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64
 }
 
 /// Looks again and again until it is so; fails the test after [`DEADLINE`].

@@ -31,7 +31,7 @@ fn stream(rig: &Rig, framing: Framing, through: u64) -> Vec<u8> {
 fn keeping(ring_events_max: usize, write_stall_ms_max: u32) -> Rig {
     let retention = Retention { ring_events_max, ring_bytes_max: 64 << 20, ..Retention::default() };
     let limits = HubLimits { retention, ..HubLimits::default() };
-    Rig::with(1, limits, FanoutConfig { write_stall_ms_max })
+    Rig::with(1, limits, FanoutConfig { write_stall_ms_max, ..FanoutConfig::default() })
 }
 
 #[test]

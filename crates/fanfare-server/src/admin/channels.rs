@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fanfare_core::{
-    ChannelInfo, ChannelSort, CloseReason,
+    ChannelInfo, ChannelQuery, ChannelSort, CloseReason,
     limits::{CHANNEL_NAME_BYTES_MAX, LIST_CHANNELS_MAX},
 };
 use hyper::{Method, Response, http::request};
@@ -38,12 +38,10 @@ pub(super) fn list(state: &State, head: &request::Parts) -> Result<Response<Body
             .and_then(|(count, name)| Some((count.parse().ok()?, name)))
             .ok_or_else(|| Query::wrong("after", text, "the `next` of the page before"))
     });
-    let found = state.hub.list(prefix, sort, limit, after.transpose()?);
-    let next = found
-        .last()
-        .filter(|_| found.len() == limit)
-        .map(|last| format!("{}:{}", last.subscribers, last.name));
-    let channels = found.iter().map(|info| Channel::of(state, info)).collect();
+    let (contains, after, now_ms) = ("", after.transpose()?, state.now_ms());
+    let found = state.hub.list(&ChannelQuery { prefix, contains, sort, limit, after, now_ms });
+    let next = found.next.map(|(rank, name)| format!("{rank}:{name}"));
+    let channels = found.channels.iter().map(|info| Channel::of(state, info)).collect();
     Ok(written(&Channels { channels, next }))
 }
 

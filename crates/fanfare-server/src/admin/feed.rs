@@ -65,7 +65,7 @@ impl Feed {
 
     /// The stream of a subscription.
     pub(super) fn body(&self, opening: Opening, heartbeat_ms: u32) -> H2Body {
-        H2Body::new(&self.readers, opening, heartbeat_ms)
+        H2Body::new(&self.readers, opening, heartbeat_ms, 0)
     }
 
     /// Publishes the figures and wakes who reads them, for ever; at the end of the process it
@@ -83,15 +83,15 @@ impl Feed {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             ticks.tick().await;
-            let now_ms = shared.state.now_ms();
-            self.hub.maintain(now_ms, MAINTENANCE_CHANNELS_MAX);
+            let now_us = shared.state.now_us();
+            self.hub.maintain(now_us / 1_000, MAINTENANCE_CHANNELS_MAX);
             if self.hub.subscribers() == 0 {
                 continue;
             }
             let change = Change::Event(Draft::new(None, &Stats::of(shared).json()), None);
             let channel = self.channel();
             // One that is refused is missed for a second; there is nobody to tell.
-            drop(self.broker.place(Publication { channel, change, key: None, now_ms }));
+            drop(self.broker.place(Publication { channel, change, key: None, now_us }));
         }
     }
 }

@@ -13,12 +13,15 @@ use fanfare_core::{
     HEARTBEAT, Met, Opening, ReconnectReason, Subscription,
     limits::{END_RETRY_MS_MAX, END_RETRY_MS_MIN},
 };
-use fanfare_fanout::{Disconnect, limits::DRAIN_RETRY_MS};
+use fanfare_fanout::{
+    Disconnect,
+    limits::{AGE_RETRY_MS, DRAIN_RETRY_MS},
+};
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
-    H2, lock,
+    Given, H2, lock,
     reading::{Joined, Reading, Stream},
 };
 use crate::limits::{H2_ABORT_DELAY_MS, H2_READS_MAX};
@@ -38,10 +41,14 @@ pub(crate) struct H2Body {
     timer: Pin<Box<Sleep>>,
     /// When bytes were last given to hyper.
     sent_at: Instant,
+    /// When it is as old as it may be.
+    leaves_at: Option<Instant>,
 }
 
 impl H2Body {
-    pub(crate) fn new(h2: &Arc<H2>, opening: Opening, heartbeat_ms: u32) -> Self {
+    /// The stream of a new subscription. After `age_ms_max` it is sent away, to come back; 0
+    /// stands for never.
+    pub(crate) fn new(h2: &Arc<H2>, opening: Opening, heartbeat_ms: u32, age_ms_max: u64) -> Self {
         let Opening { subscription, events, finished, .. } = opening;
         let (reading, stream) = h2.join(subscription);
         let mut pending = HEARTBEAT.to_vec();
@@ -54,8 +61,11 @@ impl H2Body {
             pending: pending.into(),
             closing: finished.then_some(Disconnect::Ended),
             heartbeat,
-            timer: Box::pin(sleep(heartbeat)),
+            timer: Box::pin(sleep(Duration::ZERO)),
             sent_at: Instant::now(),
+            leaves_at: (age_ms_max > 0)
+                .then(|| Instant::now().checked_add(Duration::from_millis(age_ms_max)))
+                .flatten(),
         }
     }
 
@@ -71,7 +81,7 @@ impl H2Body {
         for _ in 0..H2_READS_MAX {
             if !self.pending.is_empty() {
                 let bytes = std::mem::take(&mut self.pending);
-                self.h2.sent(bytes.len(), 0);
+                self.h2.sent(bytes.len(), None);
                 return Some(bytes);
             }
             if self.closing.is_some() {
@@ -80,23 +90,35 @@ impl H2Body {
             let cursor = lock(&self.reading.quiet).standing(subscription.cursor);
             subscription.cursor = cursor;
             let Some(joined) = self.reading.read(&self.h2.hub, cursor) else {
-                let left_ms = self.stream.leaving()?;
-                let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
-                let told = subscription.reconnect(ReconnectReason::Drain, retry_ms);
+                let (reason, retry_ms, closing) = self.leaving()?;
+                let told = subscription.reconnect(reason, retry_ms);
                 self.pending = told.unwrap_or_default().into();
-                self.closing = Some(Disconnect::Drain);
+                self.closing = Some(closing);
                 continue;
             };
             self.pass(subscription, &joined);
             let (bytes, events) = joined.from(cursor);
             if !bytes.is_empty() {
-                self.h2.sent(bytes.len(), events);
+                let live_from = subscription.live_from();
+                let given = Given { joined: &joined, cursor, events, live_from };
+                self.h2.sent(bytes.len(), Some(given));
                 return Some(bytes);
             }
         }
         // A long way along the journal without a match: others first.
         cx.waker().wake_by_ref();
         None
+    }
+
+    /// Why it goes, having everything, and when it is to come back; none if it stays.
+    fn leaving(&self) -> Option<(ReconnectReason, u32, Disconnect)> {
+        if let Some(left_ms) = self.stream.leaving() {
+            let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
+            return Some((ReconnectReason::Drain, retry_ms, Disconnect::Drain));
+        }
+        let is_old = self.leaves_at.is_some_and(|at| at <= Instant::now());
+        let retry_ms = || fastrand::u32(AGE_RETRY_MS);
+        is_old.then(|| (ReconnectReason::MaxAge, retry_ms(), Disconnect::MaxAge))
     }
 
     /// Goes past what was joined: on to its end, or to what stands there.
@@ -108,6 +130,10 @@ impl H2Body {
         let retry_ms = fastrand::u32(END_RETRY_MS_MIN..=END_RETRY_MS_MAX);
         match subscription.meet(stop, joined.end(), retry_ms) {
             Met::Abort => self.closing = Some(Disconnect::Gap),
+            Met::Cut(sse) => {
+                self.pending = sse.into();
+                self.closing = Some(Disconnect::Lagged);
+            }
             Met::Nothing => {}
             Met::Tell(sse) => self.pending = sse.into(),
         }
@@ -125,9 +151,16 @@ impl H2Body {
             if beat {
                 self.sent_at = now;
             }
-            self.timer.as_mut().reset(self.sent_at + self.heartbeat);
+            let beat_at = self.sent_at + self.heartbeat;
+            let leaves_at = self.leaves_at.filter(|at| *at > now);
+            self.timer.as_mut().reset(leaves_at.map_or(beat_at, |at| at.min(beat_at)));
+            if self.leaves_at.is_some_and(|at| at <= now) {
+                // The next look finds that it is too old.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if beat {
-                self.h2.sent(HEARTBEAT.len(), 0);
+                self.h2.sent(HEARTBEAT.len(), None);
                 return Poll::Ready(Bytes::from_static(HEARTBEAT));
             }
         }

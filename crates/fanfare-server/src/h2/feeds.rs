@@ -206,7 +206,7 @@ mod tests {
             let change = Change::Event(Draft::new(None, "x"), None);
             let matches = self.reading.feed.selectors().matches(&channel);
             let placed =
-                self.broker.place(Publication { channel, change, key: None, now_ms: 0 }).unwrap();
+                self.broker.place(Publication { channel, change, key: None, now_us: 0 }).unwrap();
             if matches {
                 self.published.push(placed.id.seq);
             }

@@ -109,6 +109,14 @@ impl Reading {
         left
     }
 
+    /// How many streams have had something to send since before `since_ms`.
+    pub(super) fn waiting(&self, since_ms: u64) -> usize {
+        let waits = |stream: &&Arc<Stream>| {
+            (1..=since_ms).contains(&stream.waiting_since_ms.load(Ordering::Relaxed))
+        };
+        lock(&self.streams).iter().filter(waits).count()
+    }
+
     /// The streams that have had something to send since before `since_ms`.
     pub(super) fn stalled(&self, since_ms: u64, out: &mut Vec<Arc<Stream>>) {
         let waits = |stream: &&Arc<Stream>| {
@@ -224,6 +232,18 @@ impl Joined {
         let first = self.ends.partition_point(|(seq, _)| *seq < cursor);
         let start = first.checked_sub(1).map_or(0, |before| self.ends[before].1);
         (self.bytes.slice(start..), self.ends.len() - first)
+    }
+
+    /// The place of one of the events for a stream at `cursor`.
+    pub(super) fn seq_from(&self, cursor: u64, index: usize) -> Option<u64> {
+        let first = self.ends.partition_point(|(seq, _)| *seq < cursor);
+        self.ends.get(first + index).map(|(seq, _)| *seq)
+    }
+
+    /// How many events there are from one cursor to another.
+    pub(super) fn events_between(&self, cursor: u64, end: u64) -> usize {
+        let before = |cursor| self.ends.partition_point(|(seq, _)| *seq < cursor);
+        before(end).saturating_sub(before(cursor))
     }
 
     /// The places of the events.
