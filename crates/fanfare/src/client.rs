@@ -3,6 +3,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod channels;
+pub(crate) mod drain;
 pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod publish;
@@ -12,4 +13,5 @@ mod amount;
 mod control;
 
 mod sse;
+mod stats;
 mod table;

@@ -22,6 +22,10 @@ pub(crate) const HEALTH_TIME_MAX: Duration = Duration::from_secs(2);
 /// Bytes of an answer that is no stream.
 pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
+/// How often a drain is asked how far it is.
+pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// Of how many answers one is told where the line cannot be written over: each five seconds.
+pub(crate) const PROGRESS_LINES_EVERY: u32 = 10;
 /// Channels that are asked for at once: with the longest names they are within
 /// [`ANSWER_BYTES_MAX`].
 pub(crate) const CHANNELS_PAGE: u64 = 500;

@@ -3,7 +3,7 @@
 
 use std::{
     error::Error,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
 };
 
 /// Writes lines to standard output at once.
@@ -18,6 +18,39 @@ pub(crate) fn say(words: &str) {
     // In one write, so that lines of several processes stay whole. There is nobody to tell that
     // it cannot be told.
     drop(io::stderr().write_all(format!("fanfare: {words}\n").as_bytes()));
+}
+
+/// Words on how far something is: on a terminal one line that is written over.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    is_terminal: bool,
+    is_begun: bool,
+}
+
+impl Progress {
+    /// Nothing is shown yet.
+    pub(crate) fn new() -> Self {
+        Self { is_terminal: io::stderr().is_terminal(), is_begun: false }
+    }
+
+    /// Shows these words; where lines stay, only if they are due.
+    pub(crate) fn show(&mut self, words: &str, is_due: bool) {
+        if self.is_terminal {
+            self.is_begun = true;
+            let line = format!("\rfanfare: {words}{CLEAR_TO_END}");
+            drop(io::stderr().write_all(line.as_bytes()));
+        } else if is_due {
+            say(words);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.is_begun {
+            drop(io::stderr().write_all(format!("\r{CLEAR_TO_END}").as_bytes()));
+        }
+    }
 }
 
 /// Says what went wrong, and why, and why that.
@@ -41,6 +74,9 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+/// Makes a terminal forget the rest of the line.
+const CLEAR_TO_END: &str = "\u{1b}[K";
 
 #[cfg(test)]
 mod tests {

@@ -101,6 +101,58 @@ fn channels_are_asked_for_page_by_page() {
 }
 
 #[test]
+fn a_drain_is_begun_and_taken_back() {
+    let state = json(r#"{"phase": "delay", "left_ms": 5000, "subscribers_left": 3}"#);
+    let script = Script::new(&[state.replace("200 OK", "202 Accepted"), state]);
+    let (code, stdout, stderr) = fanfare(&script, &["drain"], "");
+    assert_eq!((code, stdout.as_str()), (0, "waiting 5s for load balancers; 3 subscribers\n"));
+    assert!(stderr.contains("`fanfare drain --cancel` takes it back"), "{stderr}");
+    let requests = script.requests();
+    assert!(requests[0].starts_with("post /api/drain http") && !requests[0].contains("\norigin:"));
+    assert!(requests[1].starts_with("get /api/drain http"));
+
+    let script = Script::new(&[json("{}")]);
+    let outcome = fanfare(&script, &["drain", "--cancel"], "");
+    assert_eq!(outcome, (0, "the drain was taken back\n".to_owned(), String::new()));
+    assert!(script.requests()[0].starts_with("delete /api/drain http"));
+
+    let problem = r#"{"title": "The hub is about to stop", "detail": "it got a signal"}"#;
+    let script = Script::new(&[answer("409 Conflict", "application/problem+json", problem)]);
+    let said = "fanfare: The hub is about to stop: it got a signal\n";
+    let outcome = fanfare(&script, &["drain", "--cancel"], "");
+    assert_eq!(outcome, (1, String::new(), said.to_owned()));
+}
+
+#[test]
+fn a_drain_is_waited_for() {
+    let state = |phase, departed, left| {
+        json(&format!(
+            r#"{{"phase": "{phase}", "left_ms": 900, "departed": {departed},
+                 "subscribers_left": {left}}}"#
+        ))
+    };
+    let begun = state("publishes", 0, 2);
+    for (then, code, last) in [
+        (vec![state("subscribers", 1, 1), state("done", 2, 0)], 0, ""),
+        (vec![state("none", 0, 2)], 1, "fanfare: the drain was taken back"),
+        // The hub is gone.
+        (vec![], 1, "fanfare: the hub ended during its drain, with 2 subscribers left"),
+    ] {
+        let script = Script::new(&[vec![begun.clone(), begun.clone()], then].concat());
+        let (found, stdout, stderr) = fanfare(&script, &["drain", "--wait"], "");
+        assert_eq!(found, code, "{stderr}");
+        let lines: Vec<_> = stderr.lines().collect();
+        assert_eq!(lines[1], "fanfare: publishes finish; 2 subscribers, 1s to go");
+        if code == 0 {
+            assert_eq!(stdout, "drained: 2 subscribers sent away\n");
+            assert_eq!(lines[2..], ["fanfare: 1 subscriber sent away, 1 left, 1s to go"]);
+        } else {
+            assert_eq!((stdout.as_str(), &lines[2..]), ("", &[last][..]));
+        }
+    }
+}
+
+#[test]
 fn the_wrong_listener_is_told_from_the_wrong_host() {
     let problem = r#"{"title": "No such thing", "detail": "this hub has `/channels`"}"#;
     for (status, media_type, body, said, advice) in [

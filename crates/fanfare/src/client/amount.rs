@@ -15,6 +15,12 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// So many subscribers.
+pub(crate) fn subscribers(number: u64) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} subscriber{plural}", count(number))
+}
+
 /// Three digits and what they are multiplied with.
 pub(crate) fn short(number: f64) -> String {
     scaled(number, 1_000.0, &["", "k", "M", "G", "T"])
@@ -28,6 +34,18 @@ pub(crate) fn bytes(number: f64) -> String {
 /// A rate: what is slow has a digit more, for it is not nothing.
 pub(crate) fn rate(per_second: f64) -> String {
     if 0.0 < per_second && per_second < 0.095 { "<0.1".to_owned() } else { short(per_second) }
+}
+
+/// A time in its two largest units.
+pub(crate) fn time(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
 }
 
 /// Text of others as part of a line of ours: nothing in it moves the cursor, hides, or turns the
@@ -92,6 +110,12 @@ mod tests {
         assert_eq!([bytes(0.0), bytes(1_023.0), bytes(1_536.0)], ["0 B", "1023 B", "1.5 KiB"]);
         assert_eq!(bytes(268_435_456.0), "256 MiB");
         assert_eq!([count(0), count(1_234), count(1_234_567)], ["0", "1,234", "1,234,567"]);
+    }
+
+    #[test]
+    fn times_have_two_units() {
+        let of_ms = [0, 59_999, 61_000, 3_661_000, 90_061_000].map(time);
+        assert_eq!(of_ms, ["0s", "59s", "1m 1s", "1h 1m", "1d 1h"]);
     }
 
     #[test]

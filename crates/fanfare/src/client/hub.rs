@@ -154,6 +154,8 @@ pub(crate) enum ClientError {
     Silent,
     /// The system refused something every process needs.
     System(io::Error),
+    /// A drain did not come to its end; says why.
+    Undrained(String),
     /// A probe was answered, and not with 200.
     Unwell {
         /// What was asked.
@@ -206,6 +208,7 @@ impl fmt::Display for ClientError {
             Self::Refused { status, .. } => write!(f, "the hub answered {status}"),
             Self::Silent => f.write_str("the hub did not answer"),
             Self::System(_) => f.write_str("the system refused"),
+            Self::Undrained(why) => f.write_str(why),
             Self::Unwell { path, status } => write!(f, "{path} of the hub answers {status}"),
             Self::Url { place, url, why } => {
                 write!(f, "{place}: `{}` is wrong: {why}", url.escape_debug())
@@ -227,6 +230,7 @@ impl Error for ClientError {
             Self::NoHub(_)
             | Self::Refused { .. }
             | Self::Silent
+            | Self::Undrained(_)
             | Self::Unwell { .. }
             | Self::Url { .. }
             | Self::Usage(_) => None,

@@ -219,6 +219,7 @@ fn is_final(error: &ClientError) -> bool {
         | ClientError::NoHub(_)
         | ClientError::Output(_)
         | ClientError::System(_)
+        | ClientError::Undrained(_)
         | ClientError::Unwell { .. }
         | ClientError::Url { .. }
         | ClientError::Usage(_) => true,

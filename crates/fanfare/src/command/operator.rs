@@ -6,6 +6,7 @@ use super::{text, to_hub};
 use crate::client::{
     admin::Admin,
     channels::{Channels, Query},
+    drain::{Act, Drain},
     health::Health,
     hub::ClientError,
 };
@@ -64,6 +65,35 @@ pub(crate) fn to_channels(flags: &ArgMatches) -> Result<Channels, ClientError> {
         limit: limit.filter(|_| !flags.get_flag("all")),
         json: flags.get_flag("json"),
     })
+}
+
+/// `fanfare drain`
+pub(super) fn drain() -> Command {
+    let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    Command::new("drain")
+        .about("Send the subscribers of a hub to other hubs, without stopping it")
+        .arg(switch("wait").help("Show how far it is, and end with it"))
+        .arg(
+            switch("cancel")
+                .conflicts_with("wait")
+                .help("Take it back: the hub takes subscribers and publishes again"),
+        )
+        .arg(admin_url())
+        .after_help(
+            "With --wait it exits with 0 when all subscribers were sent away, and with 1 if the \
+             drain was\ntaken back or the hub ended before; without, with 0 when the drain has \
+             begun.",
+        )
+}
+
+/// What `fanfare drain` was told.
+pub(crate) fn to_drain(flags: &ArgMatches) -> Result<Drain, ClientError> {
+    let act = match (flags.get_flag("cancel"), flags.get_flag("wait")) {
+        (true, _) => Act::Cancel,
+        (false, true) => Act::BeginAndWait,
+        (false, false) => Act::Begin,
+    };
+    Ok(Drain { admin: admin(flags)?, act })
 }
 
 /// `fanfare health`
