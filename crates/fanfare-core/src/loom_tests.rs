@@ -21,6 +21,7 @@ use crate::{
     id::Epoch,
     name::{ChannelName, Selectors},
     ring::Retention,
+    stamps::Stamps,
     subscription::{Request, Start, Subscribed, Subscription},
 };
 
@@ -311,5 +312,30 @@ fn loom_publishers_apply_in_order() {
         assert_eq!(placed, [1, 2]);
         let end = world.place("a", Change::Close(CloseReason::Done), 0).id.seq;
         assert_eq!((end, world.hub.watermark()), (3, 3));
+    });
+}
+
+/// A time is never taken for that of another place: `Stamps::note` says that the old place is
+/// gone before the new time is there, and `Stamps::at_us` looks at the place again after the time.
+#[test]
+fn loom_a_time_is_of_its_own_place() {
+    model(|| {
+        let stamps = Arc::new(Stamps::new());
+        let slots = crate::limits::STAMPS as u64;
+        stamps.note(1, 10);
+        let writer = {
+            let stamps = Arc::clone(&stamps);
+            thread::spawn(move || {
+                stamps.note(1 + slots, 20);
+                stamps.note(1 + 2 * slots, 30);
+            })
+        };
+        for (seq, at_us) in [(1, 10), (1 + slots, 20), (1 + 2 * slots, 30)] {
+            let found = stamps.at_us(seq);
+            assert!(found.is_none_or(|found| found == at_us), "{seq}: {found:?}");
+        }
+        writer.join().unwrap();
+        assert_eq!(stamps.at_us(1 + 2 * slots), Some(30));
+        assert_eq!((stamps.at_us(1), stamps.at_us(1 + slots)), (None, None));
     });
 }

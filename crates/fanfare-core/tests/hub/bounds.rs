@@ -158,3 +158,41 @@ fn a_history_is_bounded_in_bytes_and_goes_on() {
     }
     assert_eq!(pages, [vec![1], vec![2, 3], vec![4, 5]]);
 }
+
+#[test]
+fn removed_channels_that_the_journal_keeps_count_and_have_a_bound() {
+    let mut bench = Bench::with_rings(9);
+    for number in 0..100 {
+        bench.place(&format!("gone/{number}"), event("x"), None).unwrap();
+    }
+    let mut pattern = bench.live(&["gone/*"], after(100));
+    assert_eq!(bench.hub.held().removed_bytes, 0);
+    bench.pass(3_600_001);
+    bench.pass(30_000);
+    let held = bench.hub.held();
+    assert_eq!((held.channels, held.bytes, held.journal_events), (0, 0, 100));
+    assert!((20_000..100_000).contains(&held.removed_bytes), "{held:?}");
+    assert!(held.journal_bytes >= held.removed_bytes + 100 * 16, "{held:?}");
+    // One that was deleted counts as well, until its last pair goes.
+    bench.publish("late", ["x", "x"]);
+    bench.delete("late");
+    let each = held.removed_bytes / 100;
+    let with_late = bench.hub.held().removed_bytes;
+    assert!((held.removed_bytes + each - 8..held.removed_bytes + each + 8).contains(&with_late));
+    // They are part of the budget: the oldest pairs go, and with them their channels.
+    let rings_bytes_max = held.removed_bytes / 2;
+    bench.hub.set_limits(&HubLimits { rings_bytes_max, ..HubLimits::default() });
+    bench.pass(0);
+    let held = bench.hub.held();
+    assert!(held.removed_bytes <= rings_bytes_max, "{held:?}");
+    assert!((40..60).contains(&held.journal_events), "{held:?}");
+    assert!(bench.hub.limit_total(Limit::RingsBytes) >= 40);
+    // What a pattern is told of it is as exact as ever.
+    assert_eq!(bench.read(&mut pattern), live([]));
+    let told = bench.seen(&["gone/*"], after(0)).what;
+    assert!(told[0].starts_with("gap gone/* 0..") && told[0].ends_with(" evicted"), "{told:?}");
+    assert_eq!(told.len(), 1 + held.journal_events - 3, "one gap for each that is remembered");
+    bench.hub.set_limits(&HubLimits { journal_events_max: 0, ..HubLimits::default() });
+    bench.pass(0);
+    assert_eq!((bench.hub.held().removed_bytes, bench.hub.held().journal_events), (0, 0));
+}

@@ -7,11 +7,11 @@ use std::{
 };
 
 use fanfare_core::{ChannelName, Publishing};
-use fanfare_fanout::Disconnect;
+use fanfare_fanout::{Disconnect, Progress};
 
 use crate::{
     peer::{End, Peer, Piece},
-    rig::{Asked, Rig},
+    rig::{Asked, Rig, eventually},
 };
 
 /// The position at which a peer was sent away, and its `retry`.
@@ -138,4 +138,47 @@ fn a_second_drain_takes_the_place_of_the_first() {
         assert_eq!((slow.join().unwrap(), quick.join().unwrap()), (1, 49));
     });
     rig.disconnected(Disconnect::Drain, 50);
+}
+
+#[test]
+fn a_drain_that_is_taken_back_keeps_who_was_not_asked_yet() {
+    let rig = Rig::new(2);
+    let mut peers: Vec<_> = (0..40).map(|_| rig.subscribe(&["a"], &Asked::default())).collect();
+    peers.iter_mut().for_each(Peer::read_first);
+    let departed = thread::scope(|scope| {
+        let drain = scope.spawn(|| rig.drain(600_000));
+        // The first of each worker goes at once.
+        rig.disconnected(Disconnect::Drain, 2);
+        rig.cancel_drain();
+        drain.join().unwrap()
+    });
+    assert_eq!(departed, 2, "it says how many it has sent away");
+    peers.push(rig.subscribe(&["a"], &Asked::default()));
+    peers.last_mut().unwrap().read_first();
+    let last = rig.publish("a", "still here");
+    let (mut stayed, mut gone) = (Vec::new(), 0);
+    for mut peer in peers {
+        while peer.events() == 0 && peer.controls("reconnect").is_empty() {
+            assert_eq!(peer.read(1_024), None);
+        }
+        match peer.events() {
+            1 => stayed.push(peer),
+            _ => gone += 1,
+        }
+    }
+    assert_eq!((stayed.len(), gone), (39, 2));
+    let is = |departed, left| rig.fanout.drain_progress() == Progress { departed, left };
+    eventually("two are gone", || is(2, 39));
+    // Another one begins anew, and counts anew.
+    let drained = thread::scope(|scope| {
+        let drain = scope.spawn(|| rig.drain(100));
+        for peer in &mut stayed {
+            assert_eq!(peer.read_to_end(), End::Fin);
+            assert_eq!(sent_away(peer).0, last);
+        }
+        stayed.clear();
+        drain.join().unwrap()
+    });
+    assert_eq!(drained, 39);
+    eventually("all are gone", || is(39, 0));
 }

@@ -3,13 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod age;
 mod churn;
+mod counts;
 mod drain;
 mod patterns;
 mod peer;
 mod peers_that_go;
 mod rig;
 mod sleep;
+mod slow;
 mod story;
 mod timers;
 mod writing;

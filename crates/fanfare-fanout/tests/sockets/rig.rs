@@ -154,6 +154,11 @@ impl Rig {
         self.runtime.block_on(self.fanout.drain(period_ms))
     }
 
+    /// Takes a drain back.
+    pub(crate) fn cancel_drain(&self) {
+        self.runtime.block_on(self.fanout.drain_cancel());
+    }
+
     /// Stops the workers.
     pub(crate) fn stop(&self) {
         self.runtime.block_on(self.fanout.stop()).unwrap();
