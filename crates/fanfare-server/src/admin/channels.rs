@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fanfare_core::{
-    ChannelInfo, ChannelQuery, ChannelSort, CloseReason,
+    ChannelInfo, ChannelQuery, ChannelSort, CloseReason, Retention,
     limits::{CHANNEL_NAME_BYTES_MAX, LIST_CHANNELS_MAX},
 };
 use hyper::{Method, Response, http::request};
@@ -26,11 +26,13 @@ use crate::{
 pub(super) fn list(state: &State, head: &request::Parts) -> Result<Response<Body>, Problem> {
     let query = Query::of(state, &head.uri)?;
     let prefix = query.single("prefix")?.unwrap_or_default();
-    let sort = match query.single("sort")? {
-        None | Some("subscribers") => ChannelSort::Subscribers,
-        Some("name") => ChannelSort::Name,
-        Some(other) => return Err(Query::wrong("sort", other, "`subscribers` or `name`")),
-    };
+    let contains = query.single("contains")?.unwrap_or_default();
+    let sort = query.single("sort")?.map(|text| {
+        let found = ChannelSort::ALL.into_iter().find(|sort| sort.as_str() == text);
+        let all = || ChannelSort::ALL.map(|sort| format!("`{}`", sort.as_str())).join(", ");
+        found.ok_or_else(|| Query::wrong("sort", text, &format!("one of {}", all())))
+    });
+    let sort = sort.transpose()?.unwrap_or(ChannelSort::Subscribers);
     let limit = query.number("limit", 1..=LIST_CHANNELS_MAX)?.unwrap_or(LIST_CHANNELS);
     let after = query.single("after")?.map(|text| {
         let place = text.split_once(':').filter(|(_, name)| name.len() <= CHANNEL_NAME_BYTES_MAX);
@@ -38,11 +40,11 @@ pub(super) fn list(state: &State, head: &request::Parts) -> Result<Response<Body
             .and_then(|(count, name)| Some((count.parse().ok()?, name)))
             .ok_or_else(|| Query::wrong("after", text, "the `next` of the page before"))
     });
-    let (contains, after, now_ms) = ("", after.transpose()?, state.now_ms());
+    let (after, now_ms) = (after.transpose()?, state.now_ms());
     let found = state.hub.list(&ChannelQuery { prefix, contains, sort, limit, after, now_ms });
     let next = found.next.map(|(rank, name)| format!("{rank}:{name}"));
-    let channels = found.channels.iter().map(|info| Channel::of(state, info)).collect();
-    Ok(written(&Channels { channels, next }))
+    let channels = found.channels.iter().map(|info| Channel::of(state, info, now_ms)).collect();
+    Ok(written(&Channels { channels, next, total: found.total }))
 }
 
 /// `/api/channels/{channel}`: its facts; a publish or a close; a delete.
@@ -58,7 +60,7 @@ pub(super) async fn answer<B: Incoming>(
             let info = state.hub.channel(&name).ok_or_else(|| {
                 Problem::new(Kind::ChannelNotFound, format!("there is no channel `{name}`"))
             })?;
-            Ok(written(&Channel::of(state, &info)))
+            Ok(written(&Whole::of(state, &info)))
         }
         Method::POST => {
             let query = Query::of(state, &head.uri)?;
@@ -76,35 +78,83 @@ struct Channel<'a> {
     subscribers: u64,
     ring_events: usize,
     ring_bytes: usize,
+    events_total: u64,
+    rate_per_s: f64,
     first_id: Option<String>,
     last_id: Option<String>,
+    last_published_at: Option<u64>,
     closed: Option<&'static str>,
 }
 
+/// A page of them.
 #[derive(Serialize)]
 struct Channels<'a> {
     channels: Vec<Channel<'a>>,
     next: Option<String>,
+    total: usize,
+}
+
+/// One with what it keeps.
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    channel: Channel<'a>,
+    retention: Kept,
+    /// Streaming publishes that are open on it.
+    publishing: u32,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    ring_events_max: usize,
+    ring_bytes_max: usize,
+    ring_age_ms: u64,
+    closed_retention_ms: u64,
+    slow_policy: &'static str,
 }
 
 impl<'a> Channel<'a> {
-    fn of(state: &State, info: &'a ChannelInfo) -> Self {
+    fn of(state: &State, info: &'a ChannelInfo, now_ms: u64) -> Self {
         let id = |seq| state.hub.id(seq).to_string();
         Self {
             channel: info.name.as_str(),
             subscribers: info.subscribers,
             ring_events: info.ring_events,
             ring_bytes: info.ring_bytes,
+            events_total: info.events_total,
+            rate_per_s: info.rate.per_s(now_ms),
             first_id: info.first_seq.map(id),
             last_id: info.last_seq.map(id),
+            last_published_at: info.last_published_at_ms,
             closed: info.closed.map(CloseReason::as_str),
         }
     }
 }
 
+impl<'a> Whole<'a> {
+    fn of(state: &State, info: &'a ChannelInfo) -> Self {
+        let Retention {
+            ring_events_max,
+            ring_bytes_max,
+            ring_age_ms,
+            closed_retention_ms,
+            slow_policy,
+        } = info.retention;
+        let retention = Kept {
+            ring_events_max,
+            ring_bytes_max,
+            ring_age_ms,
+            closed_retention_ms,
+            slow_policy: slow_policy.as_str(),
+        };
+        let channel = Channel::of(state, info, state.now_ms());
+        Self { channel, retention, publishing: info.publishing }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use crate::{
         admin::tests::{admin, call, get},
@@ -117,11 +167,12 @@ mod tests {
         for name in ["b", "a", "c", "other"] {
             testing::publish(admin.state(), name, "x").await;
         }
-        for sort in ["name", "subscribers"] {
+        for sort in ["name", "subscribers", "events", "bytes", "rate"] {
             let (_, page) = get(&admin, &format!("/api/channels?sort={sort}&limit=3")).await;
             let names: Vec<_> =
                 page["channels"].as_array().unwrap().iter().map(|c| &c["channel"]).collect();
             assert_eq!(names, ["a", "b", "c"]);
+            assert_eq!(page["total"], 4);
             let next = page["next"].as_str().unwrap();
             let (_, page) =
                 get(&admin, &format!("/api/channels?sort={sort}&limit=3&after={next}")).await;
@@ -131,6 +182,8 @@ mod tests {
         let (_, page) = get(&admin, "/api/channels?prefix=o").await;
         assert_eq!(page["channels"].as_array().unwrap().len(), 1);
         assert_eq!(page["channels"][0]["ring_events"], 1);
+        let (_, page) = get(&admin, "/api/channels?contains=the").await;
+        assert_eq!((&page["channels"][0]["channel"], &page["total"]), (&json!("other"), &json!(1)));
         for wrong in ["sort=size", "limit=0", "limit=1001", "after=x", "after=x:y"] {
             assert_eq!(get(&admin, &format!("/api/channels?{wrong}")).await.0, 400, "{wrong}");
         }
@@ -147,6 +200,10 @@ mod tests {
         let (status, info) = get(&admin, path).await;
         assert_eq!((status, &info["last_id"]), (200, &Value::from(id(1))));
         assert_eq!(info["closed"], Value::Null);
+        assert_eq!((&info["events_total"], &info["publishing"]), (&json!(1), &json!(0)));
+        assert!(info["last_published_at"].as_u64().unwrap() > 1_600_000_000_000);
+        assert_eq!(info["retention"]["slow_policy"], "gap");
+        assert!(info["retention"]["ring_events_max"].as_u64().unwrap() > 0);
         let close = format!("{path}?close=error");
         assert_eq!(call(&admin, "POST", &close, &[]).await.status(), 200);
         assert_eq!(get(&admin, path).await.1["closed"], "error");

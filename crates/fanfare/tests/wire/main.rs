@@ -8,6 +8,7 @@ mod support;
 
 mod acks;
 mod admin;
+mod admin_lists;
 mod bad_events;
 mod close;
 mod control;
