@@ -11,7 +11,7 @@ WASM := wasm32-unknown-unknown
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run build test setup fmt lint unit docs integration loom sim clients load wasm deny \
-	advisories bench ops
+	advisories bench ops proxies
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ run: ## Start a hub
 build: ## Build the binary: target/release/fanfare
 	@cargo build --quiet --release --locked
 
-test: setup fmt lint unit docs integration wasm loom sim clients load ops ## Run all tests
+test: setup fmt lint unit docs integration wasm loom sim clients proxies load ops ## Run all tests
 
 setup: ## Install what the tests with real clients need
 	@$(CLIENTS)/setup
@@ -53,6 +53,9 @@ sim: ## Run the simulation with SIM_SEEDS seeds
 
 clients: build ## Run the tests with real clients: curl, Node, Python, Chromium
 	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare $(CLIENTS)/run
+
+proxies: build ## Run the tests of the recipes for proxies
+	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare ops/proxies/tests/run
 
 load: build ## Run each scenario of the load generator, and each bench once
 	@cargo build --quiet --release --locked -p fanfare-loadtest

@@ -36,8 +36,9 @@ export async function until(condition, what, ms = 10_000) {
 /** A hub in a process of its own. */
 export class Hub {
   /** Starts a hub on ports that are free, and kills it when the test `t` ends. */
-  static async start(t) {
+  static async start(t, settings = []) {
     const hub = new Hub();
+    hub.#settings = settings;
     t.after(() => hub.kill());
     await hub.#spawn();
     return hub;
@@ -54,6 +55,29 @@ export class Hub {
     this.#expectedEnd = true;
     child.kill("SIGKILL");
     await once(child, "exit");
+  }
+
+  /** Lets the hub drain, and waits until it has exited. */
+  async drain() {
+    const child = this.#child;
+    this.#expectedEnd = true;
+    const exited = once(child, "exit");
+    child.kill("SIGTERM");
+    const [code] = await exited;
+    assert.equal(code, 0, "the hub's exit status after its drain");
+  }
+
+  /** Starts the hub, which has ended, again on the same port. */
+  async again() {
+    await this.#spawn(this.port);
+  }
+
+  /** A sample of the hub's metrics, all its labels added up. */
+  async metric(name) {
+    const text = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
+    const samples = text.split("\n").filter((line) => /^\w+/.exec(line)?.[0] === name);
+    assert.notEqual(samples.length, 0, `the hub has a metric ${name}`);
+    return samples.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
   }
 
   /** Kills the hub and starts it again on the same port. */
@@ -74,7 +98,8 @@ export class Hub {
   async #spawn(port = 0) {
     const { FANFARE_BIN, ...env } = process.env;
     assert.ok(FANFARE_BIN, "FANFARE_BIN names the hub's binary");
-    const args = ["serve", "--listen", `127.0.0.1:${port}`, "--admin-listen", "127.0.0.1:0"];
+    const listen = ["--listen", `127.0.0.1:${port}`, "--admin-listen", "127.0.0.1:0"];
+    const args = ["serve", ...listen, ...this.#settings];
     const child = spawn(FANFARE_BIN, args, { env, stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
     this.#expectedEnd = false;
@@ -93,8 +118,10 @@ export class Hub {
     );
     assert.ok(found[1], `the hub did not start:\n${output}`);
     this.port = Number(found[1]);
+    this.adminPort = Number(/^ +admin +http:\/\/127\.0\.0\.1:(\d+)$/m.exec(output)?.[1]);
   }
 
+  #settings = [];
   #child = null;
   #expectedEnd = false;
 }
