@@ -35,7 +35,7 @@ impl std::fmt::Display for Cpus {
 
 impl Cpus {
     /// The cores that this program was started on.
-    fn all() -> io::Result<&'static Self> {
+    pub(crate) fn all() -> io::Result<&'static Self> {
         static ALL: OnceLock<Cpus> = OnceLock::new();
         // Read once: a thread that keeps to some cores sees only those.
         if let Some(all) = ALL.get() {

@@ -70,9 +70,14 @@ impl Log {
 impl Publisher {
     /// Connects.
     pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
+        Self::go_on(endpoint, Log::default()).await
+    }
+
+    /// Connects and goes on where another publisher ended.
+    pub(crate) async fn go_on(endpoint: &Endpoint, log: Log) -> io::Result<Self> {
         let stream = TcpStream::connect(endpoint.address).await?;
         stream.set_nodelay(true)?;
-        let (answer, data, log) = (Vec::new(), Vec::new(), Log::default());
+        let (answer, data) = (Vec::new(), Vec::new());
         Ok(Self { endpoint: endpoint.clone(), stream, answer, data, log })
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod idle;
 pub(crate) mod mixed;
 pub(crate) mod narrow;
 pub(crate) mod publish;
+pub(crate) mod restart;
 pub(crate) mod slow;
 pub(crate) mod soak;
 pub(crate) mod storm;
@@ -25,6 +26,7 @@ pub(crate) enum Scenario {
     Mixed(mixed::Mixed),
     Narrow(narrow::Narrow),
     Publish(publish::Publish),
+    Restart(restart::Restart),
     Slow(slow::Slow),
     Soak(soak::Soak),
     Storm(storm::Storm),
@@ -43,6 +45,7 @@ impl Scenario {
                 Self::Mixed(scenario) => scenario.run(common).await,
                 Self::Narrow(scenario) => scenario.run(common).await,
                 Self::Publish(scenario) => scenario.run(common).await,
+                Self::Restart(scenario) => scenario.run(common).await,
                 Self::Slow(scenario) => scenario.run(common).await,
                 Self::Soak(scenario) => Box::pin(scenario.run(common)).await,
                 Self::Storm(scenario) => scenario.run(common).await,

@@ -52,6 +52,8 @@ pub(crate) struct ServerArgs {
 
 /// How long a server may take to listen.
 const START_PATIENCE: Duration = Duration::from_secs(15);
+/// How often a server that starts or ends is looked at.
+const LOOK: Duration = Duration::from_millis(10);
 /// Connections that the baselines let the kernel queue, like the hub.
 const BACKLOG: i32 = 4_096;
 
@@ -94,33 +96,64 @@ impl Server {
         let (admin, pid) = (args.admin, args.pid);
         let mut server = Self { endpoint, admin, pid, child: None, directory: None };
         if args.url.is_none() {
-            let (server_cpus, client_cpus) = args.cpus()?;
             let directory = std::env::temp_dir().join(format!(
                 "fanfare-loadtest-{}-{}",
                 std::process::id(),
                 address.port()
             ));
             fs::create_dir_all(&directory)?;
-            server.directory = Some(directory.clone());
-            let admin = free_address()?;
-            server.admin = (args.target == Kind::Fanfare).then_some(admin);
-            let mut command = command(args, address, admin, &directory)?;
-            let errors = fs::File::create(directory.join("stderr"))?;
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
-            server_cpus.enter()?;
-            let child = command.spawn();
-            client_cpus.enter()?;
-            let child = child.map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("{}: {error}", command.get_program().display()),
-                )
-            })?;
-            server.pid = Some(child.id());
-            server.child = Some(child);
+            server.directory = Some(directory);
+            server.admin = (args.target == Kind::Fanfare).then(free_address).transpose()?;
+            server.spawn(args)?;
         }
         server.await_listener()?;
         Ok(server)
+    }
+
+    /// Asks a server that was started here to end, and waits until it has.
+    pub(crate) async fn drain(&mut self, patience: Duration) -> io::Result<()> {
+        let Some(child) = &mut self.child else {
+            return Err(io::Error::other("only a server that is started here can be drained"));
+        };
+        let pid = Pid::from_raw(child.id().cast_signed());
+        kill_process(pid.ok_or(io::ErrorKind::InvalidInput)?, Signal::TERM)?;
+        let began = Instant::now();
+        loop {
+            match child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => {
+                    return Err(io::Error::other(format!("the server ended: {status}")));
+                }
+                None if began.elapsed() > patience => {
+                    return Err(io::Error::other(format!("it drains for more than {patience:?}")));
+                }
+                None => tokio::time::sleep(LOOK).await,
+            }
+        }
+    }
+
+    /// Starts a server that has ended again, where it was.
+    pub(crate) fn restart(&mut self, args: &ServerArgs) -> io::Result<()> {
+        self.spawn(args)?;
+        self.await_listener()
+    }
+
+    /// Starts the process.
+    fn spawn(&mut self, args: &ServerArgs) -> io::Result<()> {
+        let (server_cpus, client_cpus) = args.cpus()?;
+        let directory = self.directory.clone().unwrap_or_default();
+        let mut command = command(args, self.endpoint.address, self.admin, &directory)?;
+        let errors = fs::File::create(directory.join("stderr"))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        server_cpus.enter()?;
+        let child = command.spawn();
+        client_cpus.enter()?;
+        let child = child.map_err(|error| {
+            io::Error::new(error.kind(), format!("{}: {error}", command.get_program().display()))
+        })?;
+        self.pid = Some(child.id());
+        self.child = Some(child);
+        Ok(())
     }
 
     /// What its processes use now; nothing is known of a server without `--pid`.
@@ -158,7 +191,7 @@ impl Server {
                 let (kind, address) = (self.endpoint.kind, self.endpoint.address);
                 return Err(io::Error::other(format!("{kind} on {address}: {error}\n{said}")));
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(LOOK);
         }
         Ok(())
     }
@@ -178,7 +211,7 @@ fn tail(said: &[u8]) -> Option<String> {
 
 /// Ends a server and the processes that it started: only itself can end those in order, and who is
 /// killed cannot.
-fn end(child: &mut Child) -> io::Result<()> {
+pub(crate) fn end(child: &mut Child) -> io::Result<()> {
     let pid = |pid: u32| Pid::from_raw(pid.cast_signed());
     let family = process::family(child.id());
     if let Some(child) = pid(child.id()).filter(|_| family.len() > 1) {
@@ -213,7 +246,7 @@ impl Drop for Server {
 }
 
 /// An address of loopback that nobody listens on.
-fn free_address() -> io::Result<SocketAddr> {
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
@@ -221,7 +254,7 @@ fn free_address() -> io::Result<SocketAddr> {
 fn command(
     args: &ServerArgs,
     address: SocketAddr,
-    admin: SocketAddr,
+    admin: Option<SocketAddr>,
     directory: &Path,
 ) -> io::Result<Command> {
     let this = std::env::current_exe()?;
@@ -229,7 +262,8 @@ fn command(
         Kind::Fanfare => {
             let beside = this.with_file_name("fanfare");
             let mut command = Command::new(args.hub.clone().unwrap_or(beside));
-            command.args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()]);
+            command.args(["--listen", &address.to_string()]);
+            command.args(admin.map(|admin| format!("--admin-listen={admin}")));
             command
         }
         Kind::Nchan => {

@@ -11,6 +11,8 @@ pub(crate) struct Event<'a> {
     pub(crate) id: &'a [u8],
     /// The data, its lines joined by LF.
     pub(crate) data: &'a [u8],
+    /// How long to wait before the next reconnect, in milliseconds, if it says so.
+    pub(crate) retry_ms: Option<u64>,
 }
 
 /// What a reader keeps between two pieces: the beginning of an event that is not complete.
@@ -92,6 +94,7 @@ struct Block<'a> {
     data: Option<&'a [u8]>,
     /// Data of more than one line.
     joined: Option<Vec<u8>>,
+    retry_ms: Option<u64>,
     begun: bool,
 }
 
@@ -109,6 +112,10 @@ impl<'a> Block<'a> {
             b"data" => self.add_data(value),
             b"id" if !value.contains(&0) => self.id = value,
             b"event" => self.kind = value,
+            // Only digits are a number here: no sign.
+            b"retry" if value.iter().all(u8::is_ascii_digit) => {
+                self.retry_ms = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            }
             _ => {}
         }
     }
@@ -130,6 +137,7 @@ impl<'a> Block<'a> {
             kind: self.kind,
             id: self.id,
             data: self.joined.as_deref().unwrap_or(first),
+            retry_ms: self.retry_ms,
         });
     }
 }
@@ -163,5 +171,12 @@ mod tests {
             assert_eq!(events(&[&wire[..cut], &wire[cut..]]), whole, "cut at {cut}");
         }
         assert_eq!(events(&wire.chunks(1).collect::<Vec<_>>()), whole);
+    }
+    #[test]
+    fn a_retry_is_digits() {
+        let mut all = Vec::new();
+        let wire = b"retry: 1500\ndata: a\n\nretry: +5\ndata: b\n\nretry:\ndata: c\n\n";
+        Parser::default().feed(wire, |event| all.push(event.retry_ms)).unwrap();
+        assert_eq!(all, [Some(1_500), None, None]);
     }
 }
