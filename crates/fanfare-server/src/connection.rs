@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use fanfare_core::{EventId, Framing, Opening};
 use fanfare_fanout::{Attach, Seat};
 use hyper::{
@@ -32,15 +33,19 @@ use tokio::{
 
 use crate::{
     activity::{Activity, Answered},
+    addresses::Share,
     body::{Body, BodyError},
+    budget::Charge,
+    entrance::{ComeBack, Ticket, Visit, identify},
     guard::Origin,
     h2::{AwayBody, H2Body},
     limits::{
         AWAY_WRITE_MS_MAX, H2_PING_INTERVAL_MS, H2_PING_MS_MAX, H2_SEND_BUFFER_BYTES_MAX,
-        H2_STREAMS_MAX, HEAD_BYTES_MAX,
+        H2_STREAM_BYTES, H2_STREAMS_MAX, HEAD_BYTES_MAX, REFUSED_MS_MAX,
     },
     metrics::Reached,
     places::Place,
+    pressure::Wall,
     problem::Problem,
     service::{self, Answer},
     socket::{Protocol, Socket},
@@ -50,11 +55,42 @@ use crate::{
 
 /// Serves one accepted socket of the public listener. Without a place the hub is full: then a
 /// subscriber is told to come back, and everything else refused.
-pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, place: Option<Place>) {
-    let Ok((protocol, socket)) = Socket::accept(stream).await else { return };
+pub(crate) async fn serve(shared: Arc<Shared>, mut stream: TcpStream, place: Option<Place>) {
+    let Ok(from) = stream.peer_addr() else { return };
+    let Some((peer, ahead)) = identify(&shared.state, &mut stream, from.ip()).await else { return };
+    let Some(place) = place else {
+        let visit = Visit { peer, wall: Some(Wall::Connections) };
+        return visited(shared, stream, ahead, visit, None).await;
+    };
+    match shared.state.enter(peer, place) {
+        Ok(ticket) => {
+            let visit = Visit { peer, wall: None };
+            visited(shared, stream, ahead, visit, Some(ticket)).await;
+        }
+        Err((wall, _place)) => {
+            // Who comes in masses is not answered in masses.
+            let Ok(_refusal) = Arc::clone(&shared.state.gate.refusals).try_acquire_owned() else {
+                return shared.state.metrics.reached(Reached::RefusedConnections);
+            };
+            let visit = Visit { peer, wall: Some(wall) };
+            let refuse = visited(shared, stream, ahead, visit, None);
+            // Whether it took its answer or not, its time is over.
+            drop(timeout(Duration::from_millis(REFUSED_MS_MAX), refuse).await);
+        }
+    }
+}
+
+async fn visited(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    ahead: BytesMut,
+    visit: Visit,
+    ticket: Option<Ticket>,
+) {
+    let Ok((protocol, socket)) = Socket::accept(stream, ahead).await else { return };
     match protocol {
-        Protocol::Http1 => serve_http1(shared, socket, place).await,
-        Protocol::Http2 => serve_http2(shared, socket, place).await,
+        Protocol::Http1 => serve_http1(shared, socket, visit, ticket).await,
+        Protocol::Http2 => serve_http2(shared, socket, visit, ticket).await,
     }
 }
 
@@ -73,12 +109,13 @@ struct Departing {
     framing: Framing,
     heartbeat_ms: u32,
     seat: Seat,
+    /// Its part of what its address may have, if it came through a proxy.
+    share: Option<Share>,
 }
 
-async fn serve_http1(shared: Arc<Shared>, socket: Socket, place: Option<Place>) {
+async fn serve_http1(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: Option<Ticket>) {
     let activity = Arc::clone(socket.activity());
     let left: Arc<Mutex<Option<Handoff>>> = Arc::default();
-    let full = place.is_none();
     let service = {
         let (shared, activity, left) = (Arc::clone(&shared), Arc::clone(&activity), left.clone());
         service_fn(move |request: Request<Incoming>| {
@@ -87,8 +124,8 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, place: Option<Place>) 
             let answered = activity.answering();
             // Boxed so that the connection is `Unpin` and can be taken apart.
             Box::pin(async move {
-                match answer_http1(&shared, request, full).await {
-                    Ok(response) => Ok(response.map(|body| Tracked { body, _answered: answered })),
+                match answer_http1(&shared, request, visit).await {
+                    Ok(response) => Ok(response.map(|body| Tracked::new(body, (), answered))),
                     Err(handoff) => {
                         activity.until_flushed().await;
                         *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(handoff);
@@ -101,7 +138,7 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, place: Option<Place>) 
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEAD_BYTES_MAX)
-        .keep_alive(!full)
+        .keep_alive(visit.wall.is_none())
         .serve_connection(TokioIo::new(socket), service);
     let stall_ms = u64::from(shared.state.config().write_stall_ms_max);
     let mut closing = false;
@@ -126,9 +163,10 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, place: Option<Place>) 
         Some(Handoff::Away(bytes)) => send_away(stream, &bytes).await,
         Some(Handoff::Attach(departing)) => {
             let Ok(socket) = stream.into_std() else { return };
-            let Departing { opening, head, framing, heartbeat_ms, seat } = *departing;
-            let permit = place.map(|place| Box::new(place) as Box<dyn Any + Send>);
-            let age_ms_max = 0;
+            let Departing { opening, head, framing, heartbeat_ms, seat, share } = *departing;
+            let ticket = ticket.map(Ticket::for_worker);
+            let permit = Some(Box::new((ticket, share)) as Box<dyn Any + Send>);
+            let age_ms_max = shared.state.age_ms_max();
             let attach =
                 Attach { socket, opening, head, framing, heartbeat_ms, age_ms_max, seat, permit };
             // Stopped workers have closed everything, this socket with it.
@@ -140,14 +178,18 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, place: Option<Place>) 
 async fn answer_http1(
     shared: &Shared,
     request: Request<Incoming>,
-    full: bool,
+    visit: Visit,
 ) -> Result<Response<Body>, Handoff> {
-    let parameters = match prepare(&shared.state, request, full).await {
-        Ok(parameters) => parameters,
+    let (parameters, admitted) = match prepare(&shared.state, request, visit).await {
+        Ok(prepared) => prepared,
         Err(response) => return Ok(response),
     };
     let seat = shared.fanout.seat();
-    match parameters.subscribe(&shared.state, seat.worker(), full) {
+    let (outcome, share) = match admitted {
+        Ok(share) => (parameters.subscribe(&shared.state, seat.worker()), share),
+        Err(back) => (parameters.overload(&shared.state.hub, seat.worker(), back), None),
+    };
+    match outcome {
         Outcome::Answer(response) => Ok(response),
         Outcome::Away(away) => {
             let mut bytes = parameters.head(away.position);
@@ -157,23 +199,22 @@ async fn answer_http1(
         Outcome::Stream(opening) => {
             let head = parameters.head(opening.subscription.position());
             let (framing, heartbeat_ms) = (parameters.framing(), parameters.heartbeat_ms);
-            let departing = Departing { opening, head, framing, heartbeat_ms, seat };
+            let departing = Departing { opening, head, framing, heartbeat_ms, seat, share };
             Err(Handoff::Attach(Box::new(departing)))
         }
     }
 }
 
-async fn serve_http2(shared: Arc<Shared>, socket: Socket, place: Option<Place>) {
+async fn serve_http2(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: Option<Ticket>) {
     let activity = Arc::clone(socket.activity());
-    let full = place.is_none();
     let service = {
         let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
         service_fn(move |request| {
             let shared = Arc::clone(&shared);
             let answered = activity.answering();
             async move {
-                let response = answer_http2(&shared, request, full).await;
-                Ok::<_, Infallible>(response.map(|body| Tracked { body, _answered: answered }))
+                let (response, held) = answer_http2(&shared, request, visit).await;
+                Ok::<_, Infallible>(response.map(|body| Tracked::new(body, held, answered)))
             }
         })
     };
@@ -203,24 +244,39 @@ async fn serve_http2(shared: Arc<Shared>, socket: Socket, place: Option<Place>) 
             }
         }
     }
-    drop(place);
+    drop(ticket);
 }
 
+/// Answers a request, and says what is held until its answer is over.
 async fn answer_http2(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
-    full: bool,
-) -> Response<Body> {
-    let parameters = match prepare(&shared.state, request, full).await {
-        Ok(parameters) => parameters,
-        Err(response) => return response,
-    };
-    stream(shared, &parameters, full)
+    mut visit: Visit,
+) -> (Response<Body>, (Charge, Option<Share>)) {
+    let mut charge = shared.state.sockets.charge();
+    if charge.resize(H2_STREAM_BYTES).is_err() && visit.wall.is_none() {
+        shared.state.metrics.reached(Reached::SocketsBytes);
+        visit.wall = Some(Wall::Sockets);
+    }
+    match prepare(&shared.state, request, visit).await {
+        Err(response) => (response, (charge, None)),
+        Ok((parameters, Ok(share))) => (stream(shared, &parameters, Ok(())), (charge, share)),
+        Ok((parameters, Err(back))) => (stream(shared, &parameters, Err(back)), (charge, None)),
+    }
 }
 
 /// Subscribes with the answer's body for a stream.
-pub(crate) fn stream(shared: &Shared, parameters: &Parameters, full: bool) -> Response<Body> {
-    match parameters.subscribe(&shared.state, shared.h2.worker(), full) {
+pub(crate) fn stream(
+    shared: &Shared,
+    parameters: &Parameters,
+    admitted: Result<(), ComeBack>,
+) -> Response<Body> {
+    let worker = shared.h2.worker();
+    let outcome = match admitted {
+        Ok(()) => parameters.subscribe(&shared.state, worker),
+        Err(back) => parameters.overload(&shared.state.hub, worker, back),
+    };
+    match outcome {
         Outcome::Answer(response) => response,
         Outcome::Away(away) => {
             let body = AwayBody::new(away.bytes.into());
@@ -228,26 +284,36 @@ pub(crate) fn stream(shared: &Shared, parameters: &Parameters, full: bool) -> Re
         }
         Outcome::Stream(opening) => {
             let position: EventId = opening.subscription.position();
-            let body = H2Body::new(&shared.h2, opening, parameters.heartbeat_ms, 0);
+            let body = H2Body::new(
+                &shared.h2,
+                opening,
+                parameters.heartbeat_ms,
+                shared.state.age_ms_max(),
+            );
             parameters.response(position, Body::stream(body))
         }
     }
 }
 
-/// Answers a request, unless it is a subscribe: then its parameters.
+/// Answers a request, unless it is a subscribe: then its parameters, and whether it is let in.
 async fn prepare(
     state: &Arc<State>,
     request: Request<Incoming>,
-    full: bool,
-) -> Result<Parameters, Response<Body>> {
-    if full && !matches!(*request.method(), Method::GET | Method::OPTIONS) {
-        return Err(refuse(state));
+    visit: Visit,
+) -> Result<(Parameters, Result<Option<Share>, ComeBack>), Response<Body>> {
+    if let Some(wall) = visit.wall
+        && !matches!(*request.method(), Method::GET | Method::OPTIONS)
+    {
+        return Err(refuse(state, wall));
     }
-    match service::answer(state, request).await {
+    match service::answer(state, visit.peer, request).await {
         Answer::Response(response) => Err(response),
         Answer::Subscribe(asked) => {
             let origin = asked.origin.clone();
-            Parameters::read(state, asked).map_err(|problem| readable(&problem, &origin))
+            let client = visit.peer.client(&asked.headers, &state.config().trusted_proxies);
+            let parameters = Parameters::read(state, asked);
+            let parameters = parameters.map_err(|problem| readable(&problem, &origin))?;
+            Ok((parameters, state.admit(visit, client)))
         }
     }
 }
@@ -268,11 +334,20 @@ fn readable(problem: &Problem, origin: &Origin) -> Response<Body> {
     response
 }
 
-/// The answer of a full hub to anything that changes something.
-fn refuse(state: &State) -> Response<Body> {
-    let max = state.config().connections_max;
-    let detail = format!("the hub holds {max} connections, its limit; try again later");
-    Problem::unavailable(detail).with_limit("connections_max", max).response()
+/// The answer of a hub without room to anything that changes something.
+fn refuse(state: &State, wall: Wall) -> Response<Body> {
+    let config = state.config();
+    let (what, limit, max) = match wall {
+        Wall::Address => (
+            "connections of this address",
+            "connections_per_address_max",
+            config.connections_per_address_max,
+        ),
+        Wall::Sockets => ("bytes of connections", "sockets_bytes_max", state.shares.sockets),
+        _ => ("connections", "connections_max", config.connections_max),
+    };
+    let detail = format!("the hub holds {max} {what}, its limit; try again later");
+    Problem::unavailable(detail).with_limit(limit, max).response()
 }
 
 /// Writes an answer that says to come back, and leaves the close to the peer for a while: closing
@@ -301,13 +376,20 @@ impl fmt::Display for HandedOff {
 
 impl std::error::Error for HandedOff {}
 
-/// A body that says when it was sent whole, or dropped.
-struct Tracked {
+/// A body that says when it was sent whole, or dropped, and holds something until then.
+struct Tracked<H> {
     body: Body,
+    _held: H,
     _answered: Answered,
 }
 
-impl hyper::body::Body for Tracked {
+impl<H> Tracked<H> {
+    fn new(body: Body, held: H, answered: Answered) -> Self {
+        Self { body, _held: held, _answered: answered }
+    }
+}
+
+impl<H: Unpin> hyper::body::Body for Tracked<H> {
     type Data = bytes::Bytes;
     type Error = BodyError;
 

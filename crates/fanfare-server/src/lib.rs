@@ -6,14 +6,18 @@
 //! to come back, because a browser stops for good at any other status.
 
 mod activity;
+mod address;
+mod addresses;
 mod admin;
 mod body;
+mod bucket;
 mod budget;
 mod config;
 mod connection;
 mod console;
 mod delete;
 mod drain;
+mod entrance;
 mod guard;
 mod h2;
 mod history;
@@ -23,11 +27,14 @@ mod listener;
 mod memory;
 mod metrics;
 mod ndjson;
+mod pace;
 mod page;
 mod places;
+mod pressure;
 mod problem;
 mod process;
 mod procfs;
+mod proxy_header;
 mod publish;
 mod publish_many;
 mod query;

@@ -43,6 +43,13 @@ pub(crate) const REQUESTS_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(crate) const REQUESTS_BYTES_MIN: usize = 4 * 1024 * 1024;
 /// The least that connections and streams may hold together: a few hundred of them.
 pub(crate) const SOCKETS_BYTES_MIN: usize = 2 * 1024 * 1024;
+/// Bytes of a connection that is in hyper: its buffers, its tasks, and what the kernel's socket
+/// costs the process. Measured; see docs/performance.md.
+pub(crate) const CONNECTION_BYTES: usize = 12 * 1024;
+/// Bytes of a subscriber that a worker has.
+pub(crate) const SUBSCRIBER_BYTES: usize = 1_024;
+/// Bytes of an HTTP/2 stream that is not stalled.
+pub(crate) const H2_STREAM_BYTES: usize = 4 * 1024;
 /// The least that begun frames of blocked subscribers may hold together.
 pub(crate) const PINNED_BYTES_MIN: usize = 1024 * 1024;
 /// What one byte of data may become on the wire: a line of its own, `data: ` and its end.
@@ -132,8 +139,22 @@ pub(crate) const USER_TIMEOUT_EXTRA_MS: u64 = 5_000;
 pub(crate) const ACCEPT_PAUSE_MS: u64 = 20;
 /// Milliseconds that a subscriber who is sent away at once has to take its answer.
 pub(crate) const AWAY_WRITE_MS_MAX: u64 = 2_000;
-/// Milliseconds after which a subscriber of a full hub comes back, different for each.
+/// Milliseconds after which a subscriber of a full hub comes back, different for each, when few
+/// wait for room.
 pub(crate) const OVERLOAD_RETRY_MS: std::ops::Range<u32> = 5_000..30_000;
+/// The most of it, however many wait: nobody watches a page that is silent for longer.
+pub(crate) const OVERLOAD_RETRY_MS_MAX: u32 = 120_000;
+/// Those who knock per second at a hub that lets nobody in: what it answers without noticing.
+pub(crate) const KNOCKS_PER_S_MIN: u64 = 10;
+/// Milliseconds of one of the two windows that tell how many wait: both are as long as the longest
+/// wait, so that nobody who waits is missed.
+pub(crate) const OVERLOAD_WINDOW_MS: u64 = 60_000;
+/// Addresses of clients that are remembered at once, with their connections and tokens: 72 bytes
+/// each. More connections from as many addresses no hub holds.
+pub(crate) const ADDRESSES_MAX: usize = 1 << 20;
+/// Bytes of a header of the PROXY protocol: addresses, and what balancers add about TLS and
+/// themselves.
+pub(crate) const PROXY_HEADER_BYTES_MAX: usize = 4_096;
 /// Milliseconds of a drain that publishes of one event may take before departures begin.
 pub(crate) const DRAIN_PUBLISHES_MS_MAX: u64 = 500;
 /// Milliseconds after the period of a drain for the last peers to close.
@@ -181,6 +202,8 @@ const _: () = assert!(
 const _: () = assert!(2 * ADMIN_STREAMS_MAX <= ADMIN_CONNECTIONS_MAX);
 const _: () =
     assert!(ADMIN_STREAM_MS_MAX > fanfare_fanout::limits::HEARTBEAT_INTERVAL_MS_MAX as u64);
+const _: () = assert!(OVERLOAD_RETRY_MS.end < OVERLOAD_RETRY_MS_MAX);
+const _: () = assert!(2 * OVERLOAD_WINDOW_MS >= OVERLOAD_RETRY_MS_MAX as u64);
 const _: () = assert!(HISTORY_EVENTS <= HISTORY_EVENTS_MAX);
 const _: () = assert!(LIST_CHANNELS <= LIST_CHANNELS_MAX);
 const _: () = assert!(DRAIN_LINGER_MS > fanfare_fanout::limits::LINGER_MS_MAX as u64);

@@ -43,6 +43,7 @@ pub(crate) enum Kind {
     NotUtf8,
     OriginNotAllowed,
     Path,
+    PublishRate,
     Query,
     RequestsFull,
     Unavailable,
@@ -89,6 +90,9 @@ impl Kind {
                 ("origin-not-allowed", S::FORBIDDEN, "The origin is not allowed")
             }
             Self::Path => ("path", S::BAD_REQUEST, "The path is wrong"),
+            Self::PublishRate => {
+                ("publish-rate", S::TOO_MANY_REQUESTS, "Too many events in too little time")
+            }
             Self::Query => ("query", S::BAD_REQUEST, "A query parameter is wrong"),
             Self::RequestsFull => {
                 ("requests-full", S::SERVICE_UNAVAILABLE, "Requests hold too much memory")
@@ -153,6 +157,17 @@ impl Problem {
         let wait = state.drain_left().as_secs().saturating_add(1).max(RETRY_AFTER_DRAIN_S_MIN);
         let detail = format!("the hub drains and takes no more publishes; try again in {wait} s");
         Self { retry_after_s: Some(wait), ..Self::new(Kind::Draining, detail) }
+    }
+
+    /// An event came too soon after others.
+    pub(crate) fn too_fast(name: &'static str, per_s: u32, wait_ns: u64) -> Self {
+        let wait = wait_ns.div_ceil(1_000_000_000).max(1);
+        let detail = format!(
+            "the hub takes {per_s} events a second ({name}); try again in {wait} s, or send many \
+             events in one body, which is read as fast as they are taken"
+        );
+        let problem = Self::new(Kind::PublishRate, detail).with_limit(name, per_s as usize);
+        Self { retry_after_s: Some(wait), ..problem }
     }
 
     /// Data over the limit of one event.

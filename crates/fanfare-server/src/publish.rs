@@ -14,6 +14,7 @@ use fanfare_core::{
 use hyper::{HeaderMap, Response, header, header::HeaderValue};
 
 use crate::{
+    address::Peer,
     body::Body,
     metrics::Reached,
     ndjson::Ndjson,
@@ -53,9 +54,10 @@ struct Options {
     acks: bool,
 }
 
-/// Publishes a body.
+/// Publishes a body of a peer; operators are none.
 pub(crate) async fn answer<B: Incoming>(
     state: &Arc<State>,
+    peer: Option<Peer>,
     target: Target,
     query: &Query,
     headers: &HeaderMap,
@@ -70,6 +72,7 @@ pub(crate) async fn answer<B: Incoming>(
     let data_max = state.config().event_data_bytes_max;
     let (source, channel) = match (form, target) {
         (Form::One, Target::Channel(channel)) => {
+            peer.map_or(Ok(()), |peer| state.pass_event(peer, headers))?;
             return one(state, channel, options, key, &mut upload).await;
         }
         (Form::Sse, Target::Channel(channel)) => {
@@ -82,7 +85,9 @@ pub(crate) async fn answer<B: Incoming>(
             (Source::Ndjson(Ndjson::new(options.event_type, data_max, true)), None)
         }
     };
-    let many = Many::new(state, channel, options.close, source, upload, token);
+    let client = peer.map(|peer| peer.client(headers, &state.config().trusted_proxies));
+    let place = (channel, options.close);
+    let many = Many::new(state, client, place, source, upload, token);
     if options.acks {
         return Ok(publish_many::acknowledged(many));
     }
@@ -304,7 +309,7 @@ mod tests {
         let query = Query::parse(query).unwrap();
         let headers = headers(pairs);
         let upload = Upload::new(body, &headers);
-        let response = answer(state, target, &query, &headers, upload).await?;
+        let response = answer(state, None, target, &query, &headers, upload).await?;
         Ok(testing::json(response).await)
     }
 

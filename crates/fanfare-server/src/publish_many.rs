@@ -25,11 +25,13 @@ use tokio::{sync::mpsc, task::coop::consume_budget};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
+    address::Address,
     body::{Body, BodyError},
     budget::{Budget, BudgetMet, Charge},
     limits::{ACK_BYTES_MAX, ACK_CHUNKS_MAX, STREAM_CHANNELS_MAX},
     metrics::Reached,
     ndjson::Ndjson,
+    pace::Turn,
     problem::{Kind, Problem, Progress},
     publish::{json_response, place, place_now, push_ack},
     sse_body::SseBody,
@@ -100,6 +102,8 @@ impl Source {
 /// A publish of many events.
 pub(crate) struct Many<B: Incoming> {
     state: Arc<State>,
+    /// Whose rate it counts against; none if nobody's.
+    client: Option<Address>,
     /// The channel of events that name none.
     channel: Option<ChannelName>,
     /// How it ends after the last event.
@@ -135,14 +139,15 @@ struct Acks {
 impl<B: Incoming> Many<B> {
     pub(crate) fn new(
         state: &Arc<State>,
-        channel: Option<ChannelName>,
-        close: Option<CloseReason>,
+        client: Option<Address>,
+        (channel, close): (Option<ChannelName>, Option<CloseReason>),
         source: Source,
         upload: Upload<B>,
         token: TaskTrackerToken,
     ) -> Self {
         Self {
             state: Arc::clone(state),
+            client,
             channel,
             close,
             source,
@@ -172,12 +177,12 @@ impl<B: Incoming> Many<B> {
     async fn read(&mut self, acks: &mut Acks) -> Result<(), Problem> {
         loop {
             let chunk = self.upload.chunk(&self.state).await?;
-            let ended = chunk.is_none();
+            let (ended, bytes) = (chunk.is_none(), chunk.as_ref().map_or(0, Bytes::len));
             match chunk {
                 Some(chunk) => self.source.push(chunk),
                 None => self.source.end(),
             }
-            self.place_chunk(acks).await?;
+            self.place_chunk(acks, bytes).await?;
             acks.hand_over().await?;
             if ended {
                 break;
@@ -192,10 +197,16 @@ impl<B: Incoming> Many<B> {
 
     /// Publishes what became whole with a chunk. The clock is read once for all of it, and once
     /// more for how long the first event took, which is a sample of the others.
-    async fn place_chunk(&mut self, acks: &mut Acks) -> Result<(), Problem> {
+    async fn place_chunk(&mut self, acks: &mut Acks, bytes: usize) -> Result<(), Problem> {
         let mut began = Some(Instant::now());
         let mut now_us = self.state.now_us();
+        let client = self.client.filter(|_| self.state.limits_publishes());
         while let Some(item) = self.source.next()? {
+            if let Some(turn) = client.and_then(|client| self.state.reserve_event(client)) {
+                self.wait(turn, acks, bytes).await?;
+                now_us = self.state.now_us();
+                began = began.map(|_| Instant::now());
+            }
             let placed = self.place(item, now_us).await?;
             if let Some(began) = began.take() {
                 self.state.metrics.publish_took(began.elapsed());
@@ -210,6 +221,13 @@ impl<B: Incoming> Many<B> {
             consume_budget().await;
         }
         Ok(())
+    }
+
+    /// Waits for a turn. The publisher has the acks that there are, and what it sent is charged for.
+    async fn wait(&mut self, turn: Turn, acks: &mut Acks, bytes: usize) -> Result<(), Problem> {
+        self.charge.resize(self.source.held_bytes() + bytes)?;
+        acks.hand_over().await?;
+        self.state.until(turn).await
     }
 
     async fn place(&mut self, item: Item, now_us: u64) -> Result<Placed, Problem> {
@@ -369,7 +387,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         let upload = Upload::new(body, &headers);
-        publish::answer(state, target, &Query::parse(query).unwrap(), &headers, upload).await
+        publish::answer(
+            state,
+            Some(testing::peer()),
+            target,
+            &Query::parse(query).unwrap(),
+            &headers,
+            upload,
+        )
+        .await
     }
 
     async fn ndjson(

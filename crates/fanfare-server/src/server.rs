@@ -114,8 +114,10 @@ pub(crate) fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<A
     };
     let epoch = Epoch::from_random(fastrand::u64(..));
     let hub = Arc::new(Hub::new(epoch, limits, doorbells));
-    let fanout_config =
-        FanoutConfig { write_stall_ms_max: config.write_stall_ms_max, ..FanoutConfig::default() };
+    let fanout_config = FanoutConfig {
+        write_stall_ms_max: config.write_stall_ms_max,
+        pinned_bytes_max: shares.pinned,
+    };
     let workers = config.workers;
     let stall_ms_max = u64::from(config.write_stall_ms_max);
     let fanout = Fanout::start(Arc::clone(&hub), bells, fanout_config)?;
@@ -146,6 +148,7 @@ async fn export(shared: Arc<Shared>) {
     loop {
         ticks.tick().await;
         metrics::export(&shared);
+        shared.state.gate.addresses.sweep(shared.state.now_ns());
     }
 }
 

@@ -7,6 +7,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version, http::req
 use tracing::Level;
 
 use crate::{
+    address::Peer,
     body::Body,
     delete,
     guard::{Listener, Origin},
@@ -47,7 +48,11 @@ pub(crate) struct SubscribeRequest {
 }
 
 /// Answers a request, or finds out that it wants to subscribe.
-pub(crate) async fn answer<B: Incoming>(state: &Arc<State>, request: Request<B>) -> Answer {
+pub(crate) async fn answer<B: Incoming>(
+    state: &Arc<State>,
+    peer: Peer,
+    request: Request<B>,
+) -> Answer {
     let (head, body) = request.into_parts();
     let upload = Upload::new(body, &head.headers);
     if let Err(problem) = Listener::Public.check_host(&state.config(), &head.uri, &head.headers) {
@@ -55,7 +60,7 @@ pub(crate) async fn answer<B: Incoming>(state: &Arc<State>, request: Request<B>)
     }
     let origin = Listener::Public.origin(&state.config(), &head.uri, &head.headers);
     let asked = Asked::note(&head);
-    let mut response = match dispatch(state, head, upload, &origin).await {
+    let mut response = match dispatch(state, peer, head, upload, &origin).await {
         Ok(Answer::Response(response)) => response,
         Ok(subscribe) => {
             asked.log(StatusCode::OK);
@@ -70,6 +75,7 @@ pub(crate) async fn answer<B: Incoming>(state: &Arc<State>, request: Request<B>)
 
 async fn dispatch<B: Incoming>(
     state: &Arc<State>,
+    peer: Peer,
     head: request::Parts,
     upload: Upload<B>,
     origin: &Origin,
@@ -92,7 +98,7 @@ async fn dispatch<B: Incoming>(
         }
         (&Method::POST, Route::Channel(channel)) => {
             let target = Target::Channel(channel);
-            publish::answer(state, target, &query, &head.headers, upload).await?
+            publish::answer(state, Some(peer), target, &query, &head.headers, upload).await?
         }
         (&Method::DELETE, Route::Channel(channel)) => delete::answer(state, channel).await?,
         (&Method::GET, Route::Events) if history::wants_json(&head.headers) => {
@@ -104,7 +110,7 @@ async fn dispatch<B: Incoming>(
             return Ok(subscribe(selectors(state, &query)?, query, head, origin));
         }
         (&Method::POST, Route::Events) => {
-            publish::answer(state, Target::Lines, &query, &head.headers, upload).await?
+            publish::answer(state, Some(peer), Target::Lines, &query, &head.headers, upload).await?
         }
         (&Method::GET, file) => page::answer(&file).ok_or_else(|| Problem::method(ALL_METHODS))?,
         (_, route) => return Err(Problem::method(route.methods())),
@@ -174,7 +180,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        answer(state, request.body(testing::chunks(["x"])).unwrap()).await
+        answer(state, testing::peer(), request.body(testing::chunks(["x"])).unwrap()).await
     }
 
     async fn status(

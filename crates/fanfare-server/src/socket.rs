@@ -54,23 +54,26 @@ enum Gather {
 }
 
 impl Socket {
-    /// Reads as much as tells the protocols apart (`P` also begins `POST`).
-    pub(crate) async fn accept(mut stream: TcpStream) -> io::Result<(Protocol, Self)> {
-        // Room for the whole head of most requests: hyper then has nothing left to read.
-        let mut ahead = BytesMut::with_capacity(READ_AHEAD_BYTES);
-        let mut wait = KEEPALIVE_IDLE_MS_MAX;
+    /// Reads as much as tells the protocols apart (`P` also begins `POST`); some may have been
+    /// read already.
+    pub(crate) async fn accept(
+        mut stream: TcpStream,
+        mut ahead: BytesMut,
+    ) -> io::Result<(Protocol, Self)> {
         let protocol = loop {
-            let read = timeout(Duration::from_millis(wait), stream.read_buf(&mut ahead)).await??;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
             if !PREFACE.starts_with(&ahead) && !ahead.starts_with(PREFACE) {
                 break Protocol::Http1;
             }
             if ahead.len() >= PREFACE.len() {
                 break Protocol::Http2;
             }
-            wait = HEAD_READ_MS_MAX;
+            let wait = if ahead.is_empty() { KEEPALIVE_IDLE_MS_MAX } else { HEAD_READ_MS_MAX };
+            // Room for the whole head of most requests: hyper then has nothing left to read.
+            ahead.reserve(READ_AHEAD_BYTES);
+            let read = timeout(Duration::from_millis(wait), stream.read_buf(&mut ahead)).await??;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         };
         let activity = Activity::new(protocol == Protocol::Http1);
         activity.on_read();
@@ -209,7 +212,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         peer.write_all(first).await.unwrap();
-        let (_, socket) = Socket::accept(listener.accept().await.unwrap().0).await.unwrap();
+        let (_, socket) =
+            Socket::accept(listener.accept().await.unwrap().0, BytesMut::new()).await.unwrap();
         (socket, peer)
     }
 

@@ -5,17 +5,18 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::{ArcSwap, Guard};
 use fanfare_core::{Broker, Hub, Replay};
 use fanfare_fanout::Fanout;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    budget::Budget, config::Config, h2::H2, memory::MemoryShares, metrics::Metrics, places::Places,
-    process::ProcessCounts,
+    budget::Budget, config::Config, entrance::Gate, h2::H2, memory::MemoryShares, metrics::Metrics,
+    places::Places, process::ProcessCounts,
 };
 
 /// The hub, its settings, and how far the process is in its life.
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(crate) sockets: Budget,
     /// Connections of the public listener.
     pub(crate) connections: Arc<Places>,
+    /// What the limits on clients count.
+    pub(crate) gate: Gate,
     /// Cancelled when the drain begins: new publishes and subscribes are sent away.
     pub(crate) draining: CancellationToken,
     /// Cancelled near the end of the drain: open streaming publishes end now.
@@ -83,6 +86,7 @@ impl State {
             requests: Budget::new(shares.requests),
             sockets: Budget::new(shares.sockets),
             connections: Arc::default(),
+            gate: Gate::default(),
             draining: CancellationToken::new(),
             publishes_end: CancellationToken::new(),
             publishes: TaskTracker::new(),
@@ -98,6 +102,17 @@ impl State {
     /// read from one of these.
     pub(crate) fn config(&self) -> Guard<Arc<Config>> {
         self.config.load()
+    }
+
+    /// Lets other settings hold from now on.
+    #[cfg(test)]
+    pub(crate) fn set_config(&self, config: Config) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// Nanoseconds since the process started: a clock that never goes back.
+    pub(crate) fn now_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The time in Unix microseconds.

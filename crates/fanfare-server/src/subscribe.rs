@@ -16,8 +16,10 @@ use hyper::{
 
 use crate::{
     body::Body,
+    entrance::ComeBack,
     guard::Origin,
-    limits::OVERLOAD_RETRY_MS,
+    metrics::Reached,
+    pressure::Wall,
     problem::{Kind, Problem},
     query::Query,
     service::SubscribeRequest,
@@ -79,11 +81,9 @@ impl Parameters {
         }
     }
 
-    /// Subscribes on behalf of a worker; or says to come back later, if the hub drains or is full.
-    pub(crate) fn subscribe(&self, state: &Arc<State>, worker: WorkerIndex, full: bool) -> Outcome {
-        if full {
-            return self.overload(&state.hub, worker);
-        }
+    /// Subscribes on behalf of a worker; or says to come back later, if the hub drains or has no
+    /// room for what is asked.
+    pub(crate) fn subscribe(&self, state: &Arc<State>, worker: WorkerIndex) -> Outcome {
         if state.draining.is_cancelled() {
             let left_ms = state.drain_left().as_millis() as u32;
             let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
@@ -91,8 +91,13 @@ impl Parameters {
         }
         let retry_ms = fastrand::u32(END_RETRY_MS_MIN..=END_RETRY_MS_MAX);
         match state.hub.subscribe(&self.request, worker, retry_ms) {
-            Err(_full) => self.overload(&state.hub, worker),
+            Err(_full) => self.overload(&state.hub, worker, state.come_back(Wall::Channels)),
             Ok(Subscribed::Finished) => Outcome::Answer(self.answer(StatusCode::NO_CONTENT)),
+            Ok(Subscribed::Live(opening)) if is_crowded(state, &opening) => {
+                state.metrics.reached(Reached::SubscribersPerChannel);
+                drop(opening);
+                self.overload(&state.hub, worker, state.come_back(Wall::Channel))
+            }
             Ok(Subscribed::Gap) => {
                 state.count_replay(fanfare_core::Replay::Gap);
                 Outcome::Answer(self.gap())
@@ -114,7 +119,7 @@ impl Parameters {
         let retry_ms = fastrand::u32(END_RETRY_MS_MIN..=END_RETRY_MS_MAX);
         let subscribed = || hub.subscribe(&self.request, worker, retry_ms);
         match (!full).then(subscribed) {
-            None | Some(Err(_)) => self.overload(hub, worker),
+            None | Some(Err(_)) => self.overload(hub, worker, ComeBack::soon()),
             Some(Ok(Subscribed::Finished)) => Outcome::Answer(self.answer(StatusCode::NO_CONTENT)),
             Some(Ok(Subscribed::Gap)) => Outcome::Answer(self.gap()),
             Some(Ok(Subscribed::Live(opening))) => Outcome::Stream(opening),
@@ -122,8 +127,12 @@ impl Parameters {
     }
 
     /// The answer of a hub that has no room.
-    fn overload(&self, hub: &Arc<Hub>, worker: WorkerIndex) -> Outcome {
-        let retry_ms = fastrand::u32(OVERLOAD_RETRY_MS);
+    pub(crate) fn overload(
+        &self,
+        hub: &Arc<Hub>,
+        worker: WorkerIndex,
+        ComeBack(retry_ms): ComeBack,
+    ) -> Outcome {
         self.away(hub, worker, ReconnectReason::Overload, retry_ms)
     }
 
@@ -240,6 +249,15 @@ fn start(query: &Query, headers: &HeaderMap) -> Result<Start, Problem> {
         }
     }
     Ok(from.or_else(|| last.map(Start::Last)).unwrap_or(Start::Now))
+}
+
+/// Whether a channel of a subscription has more subscribers than it may. This one is among them,
+/// so of two that come at once for the last place both may be sent away, and never one too many
+/// stays.
+fn is_crowded(state: &State, opening: &Opening) -> bool {
+    let subscribers_max = state.config().subscribers_per_channel_max as u64;
+    let channels = opening.subscription.feed().channels();
+    subscribers_max > 0 && channels.iter().any(|channel| channel.subscribers() > subscribers_max)
 }
 
 /// A parameter of two values; without it the first counts.

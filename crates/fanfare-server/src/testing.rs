@@ -20,6 +20,7 @@ use hyper::{
 use tokio::sync::mpsc;
 
 use crate::{
+    address::Peer,
     body::Body,
     budget::Budget,
     config::Config,
@@ -56,10 +57,15 @@ fn hub() -> Arc<Hub> {
 }
 
 pub(crate) fn state() -> Arc<State> {
+    state_with(config())
+}
+
+/// One with these settings.
+pub(crate) fn state_with(config: Config) -> Arc<State> {
     let hub = hub();
     let broker = Arc::new(MemoryBroker::new(Arc::clone(&hub)));
-    let shares = MemoryShares::of(&config()).unwrap();
-    Arc::new(State::new(config(), shares, hub, broker))
+    let shares = MemoryShares::of(&config).unwrap();
+    Arc::new(State::new(config, shares, hub, broker))
 }
 
 /// A hub with workers. Their threads end with the process.
@@ -72,6 +78,11 @@ pub(crate) fn state_with_requests(bytes_max: usize) -> Arc<State> {
     let mut state = state();
     Arc::get_mut(&mut state).unwrap().requests = Budget::new(bytes_max);
     state
+}
+
+/// A client of its own.
+pub(crate) fn peer() -> Peer {
+    Peer::new([192, 0, 2, 1].into(), &[])
 }
 
 /// Publishes one event.

@@ -2,7 +2,12 @@
 
 use fanfare_core::Limit;
 
-use crate::{limits::JOURNAL_PAIR_BYTES, metrics::Reached, state::State};
+use crate::{
+    bucket::SharedBucket,
+    limits::{ADDRESSES_MAX, JOURNAL_PAIR_BYTES},
+    metrics::Reached,
+    state::State,
+};
 
 /// A limit, and how much of it is used. A limit of which nobody knows how much is used is only
 /// counted when it is reached.
@@ -36,7 +41,17 @@ impl State {
             |limit, used: usize, max: usize| LimitUse { limit, used: used as u64, max: max as u64 };
         let hub = |limit: Limit, used, max| of(limit.as_str(), used, max);
         let server = |limit: Reached, used, max| of(limit.as_str(), used, max);
+        let per_s = |limit: Reached, bucket: &SharedBucket, per_s: u32| {
+            let used = match per_s {
+                0 => 0,
+                _ => bucket.with(|bucket| bucket.used(per_s, self.now_ns())),
+            };
+            LimitUse { limit: limit.as_str(), used, max: per_s.into() }
+        };
         vec![
+            server(Reached::Addresses, self.gate.addresses.len(), ADDRESSES_MAX),
+            per_s(Reached::ConnectRate, &self.gate.connects, config.connect_rate_max),
+            per_s(Reached::PublishRate, &self.gate.events, config.publish_rate_max),
             server(Reached::Connections, self.connections.taken(), config.connections_max),
             hub(Limit::Channels, held.channels, config.channels_max),
             hub(Limit::IdempotencyKeys, held.idempotency_keys, config.idempotency_keys_max),

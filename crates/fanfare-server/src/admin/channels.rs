@@ -64,7 +64,7 @@ pub(super) async fn answer<B: Incoming>(
         }
         Method::POST => {
             let query = Query::of(state, &head.uri)?;
-            publish::answer(state, Target::Channel(name), &query, &head.headers, upload).await
+            publish::answer(state, None, Target::Channel(name), &query, &head.headers, upload).await
         }
         Method::DELETE => delete::answer(state, name).await,
         _ => Err(Problem::method("GET, POST, DELETE")),

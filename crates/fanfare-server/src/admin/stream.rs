@@ -29,6 +29,7 @@ use super::Admin;
 use crate::{
     body::{Body, BodyError},
     connection,
+    entrance::ComeBack,
     guard::Origin,
     h2::AwayBody,
     limits::{ADMIN_REQUEST_MS_MAX, ADMIN_STREAM_MS_MAX},
@@ -52,7 +53,7 @@ pub(super) fn tail(admin: &Admin, head: request::Parts) -> Result<Response<Body>
     let selectors = service::selectors(admin.state(), &query)?;
     let parameters = parameters(admin, selectors, query, head)?;
     let permit = permit(admin);
-    let response = connection::stream(&admin.shared, &parameters, permit.is_none());
+    let response = connection::stream(&admin.shared, &parameters, room(permit.as_ref()));
     Ok(held(response, permit))
 }
 
@@ -96,6 +97,10 @@ fn permit(admin: &Admin) -> Option<OwnedSemaphorePermit> {
         admin.state().metrics.reached(Reached::AdminStreams);
     }
     permit
+}
+
+fn room(permit: Option<&OwnedSemaphorePermit>) -> Result<(), ComeBack> {
+    permit.map(|_| ()).ok_or_else(ComeBack::soon)
 }
 
 /// An answer whose stream holds its place until it ends.
