@@ -65,7 +65,10 @@ const HEADERS: [(HeaderName, &str); 2] = [
 mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
+    use fanfare_core::Limit;
+
     use super::*;
+    use crate::metrics::Reached;
 
     #[test]
     fn every_file_is_served_strictly() {
@@ -91,6 +94,15 @@ mod tests {
         };
         let served: BTreeSet<_> = FILES.iter().map(|(path, ..)| name(path)).collect();
         assert_eq!(served, there.collect());
+    }
+
+    #[test]
+    fn every_limit_has_its_words() {
+        let (.., text) = FILES.iter().find(|(path, ..)| *path == "/console/limits.js").unwrap();
+        let names = Limit::ALL.map(Limit::as_str).into_iter();
+        for name in names.chain(Reached::ALL.map(Reached::as_str)) {
+            assert!(text.contains(&format!("\n  {name}: \"")), "{name}");
+        }
     }
 
     #[test]

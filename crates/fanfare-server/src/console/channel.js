@@ -20,7 +20,7 @@ let channel = "";
 let samples = [];
 let timer = 0;
 let request = null;
-let hubTime = null;
+let hubTime = null; // as in channels.js
 
 /** Opens the page of a channel. */
 export function show(_link, name) {
@@ -31,6 +31,8 @@ export function show(_link, name) {
   setText(byId("channel-title"), name);
   for (const id of ["publish-result", "end-result"]) setText(byId(id), "");
   showText(byId("channel-problem"), "");
+  byId("channel-missing").hidden = byId("channel-known").hidden = true;
+  byId("channel-state").hidden = true;
   byId("tail").replaceChildren();
   load();
 }
@@ -50,18 +52,20 @@ export function update(stats) {
 async function load() {
   clearTimeout(timer);
   request?.abort();
-  const mine = request = new AbortController();
-  const known = await ask(urlOfChannel(channel), { signal: mine.signal }).then(showInfo, failed);
-  if (request !== mine || mine.signal.aborted) return;
-  byId("channel-known").hidden = !known;
-  timer = setTimeout(refresh, REFRESH_MS);
-
-  function failed(error) {
-    if (request !== mine || mine.signal.aborted) return false;
-    if (error.status === 404) return showMissing();
-    showText(byId("channel-problem"), error.message);
-    return samples.length > 0;
+  const { signal } = request = new AbortController();
+  let [info, problem] = [null, null];
+  try {
+    info = await ask(urlOfChannel(channel), { signal });
+  } catch (error) {
+    problem = error;
   }
+  if (signal.aborted) return;
+  timer = setTimeout(refresh, REFRESH_MS);
+  if (info) showInfo(info);
+  else if (problem.status === 404) showMissing();
+  else showText(byId("channel-problem"), problem.message);
+  byId("channel-known").hidden = samples.length === 0;
+  byId("channel-missing").hidden = problem?.status !== 404;
 }
 
 function refresh() {
@@ -70,17 +74,14 @@ function refresh() {
 }
 
 function showMissing() {
-  showText(byId("channel-problem"),
-    "There is no such channel now. Its first publish or subscribe makes it.");
+  showText(byId("channel-problem"), "");
   showChip("missing", "not there");
   byId("channel-close").disabled = byId("channel-delete").disabled = true;
   samples = [];
   tail.end();
-  return false;
 }
 
 function showInfo(info) {
-  if (info.channel !== channel) return true;
   // A tail subscribes, and subscribing makes a channel: so it begins only where there is one.
   if (!tail.isOf(channel, info.last_id)) tail.begin(channel, info.last_id);
   const { retention } = info;
@@ -111,7 +112,6 @@ function showInfo(info) {
   while (samples[0].at < now - WINDOW_MS) samples.shift();
   setText(chart.value, `${short(info.rate_per_s)}/s`);
   chart.draw(samples, now);
-  return true;
 }
 
 function showChip(state, text) {

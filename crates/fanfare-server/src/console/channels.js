@@ -23,6 +23,8 @@ const COLUMNS = [
 let asked = { text: "", how: "contains", sort: "subscribers" };
 let trail = [""]; // what each page up to this one was asked with, as `after`
 let next = null;
+let said = ""; // the search whose result was said
+let hubTime = null; // the newest that the hub told: a browser's clock may be wrong
 let shown = false;
 let timer = 0;
 let request = null;
@@ -52,20 +54,25 @@ export function hide() {
   clearTimeout(timer);
 }
 
-export function update() {}
+export function update(stats) {
+  hubTime = stats.time_ms;
+}
 
 async function load() {
   clearTimeout(timer);
   request?.abort();
-  const mine = request = new AbortController();
+  const { signal } = request = new AbortController();
   const query = { [asked.how]: asked.text, sort: asked.sort, limit: ROWS, after: trail.at(-1) };
+  let [page, problem] = [null, ""];
   try {
-    const page = await ask(urlOf("channels", query), { signal: mine.signal });
-    if (request === mine) showPage(page);
+    page = await ask(urlOf("channels", query), { signal });
   } catch (error) {
-    if (request === mine) showText(byId("channels-problem"), error.message);
+    problem = error.message;
   }
-  if (request === mine && shown) timer = setTimeout(refresh, REFRESH_MS);
+  if (signal.aborted) return;
+  timer = setTimeout(refresh, REFRESH_MS);
+  showText(byId("channels-problem"), problem);
+  if (page) showPage(page);
 }
 
 // Rows do not move under a pointer that is about to click, under the keyboard's focus, or unseen.
@@ -77,8 +84,7 @@ function refresh() {
 }
 
 function showPage(page) {
-  showText(byId("channels-problem"), "");
-  const now = page.time_ms ?? Date.now();
+  const now = hubTime ?? Date.now();
   keepRows(byId("channels-rows"), page.channels, makeRow, (row, info) => {
     const link = row.cells[0].firstElementChild;
     link.setAttribute("href", linkTo(info.channel));
@@ -87,10 +93,12 @@ function showPage(page) {
   });
   next = page.next ?? null;
   const { total } = page;
-  setText(byId("channels-count"), asked.text
-    ? `${plural(total, "channel")} ${byId("search-how").selectedOptions[0].text.replace(
-      "contains", "contain").replace("begins", "begin")} “${asked.text}”`
-    : plural(total, "channel"));
+  const how = asked.how === "prefix" ? "by how the name begins" : "by what the name contains";
+  const found = plural(total, "channel") + (asked.text ? ` found ${how}` : "");
+  setText(byId("channels-count"), found);
+  // Said once for each search, not each time that the list is refreshed.
+  if (said !== JSON.stringify(asked)) setText(byId("channels-said"), found);
+  said = JSON.stringify(asked);
   showEmpty(page.channels.length === 0);
   const pages = Math.max(1, Math.ceil(total / ROWS));
   setText(byId("channels-page"), `Page ${count(trail.length)} of ${count(pages)}`);

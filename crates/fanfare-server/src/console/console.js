@@ -66,9 +66,7 @@ function route() {
 function draw() {
   drawing = false;
   if (!stats) return;
-  const text = drain.banner(stats);
-  setText(byId("banner-text"), text);
-  byId("banner").hidden = !text || current === "drain";
+  drain.showBanner(stats, current === "drain");
   views[current].update(stats, samples);
 }
 

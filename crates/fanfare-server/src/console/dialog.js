@@ -2,6 +2,7 @@
 
 import { byId, setText } from "./dom.js";
 
+const dialog = byId("dialog");
 let answer = null;
 
 /** Asks for a confirmation. Gives the chosen reason, or "yes" where there is none to choose, or
@@ -12,22 +13,25 @@ export function confirm({ title, text, action, hasReasons = false }) {
   setText(byId("dialog-confirm"), action);
   byId("dialog-reasons").hidden = !hasReasons;
   byId("dialog-reason").selectedIndex = 0;
-  const dialog = byId("dialog");
-  dialog.returnValue = "";
   dialog.showModal();
   byId("dialog-cancel").focus();
   return new Promise((resolve) => {
-    answer = () => dialog.returnValue !== "confirm" ? resolve(null)
-      : resolve(hasReasons ? byId("dialog-reason").value : "yes");
+    answer = (isSure) => resolve(isSure ? hasReasons ? byId("dialog-reason").value : "yes" : null);
   });
 }
 
 /** Closes it as if it had been called off: its view was left. */
 export function callOff() {
-  byId("dialog").close("cancel");
+  settle(false);
+  dialog.close();
 }
 
-byId("dialog").addEventListener("close", () => {
-  answer?.();
+// The dialog's own "close" comes later, maybe when it asks the next question already.
+function settle(isSure) {
+  answer?.(isSure);
   answer = null;
-});
+}
+
+byId("dialog-form").addEventListener("submit", ({ submitter }) =>
+  settle(submitter === byId("dialog-confirm")));
+dialog.addEventListener("cancel", () => settle(false));

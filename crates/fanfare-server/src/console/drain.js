@@ -3,7 +3,7 @@
 import { ask, urlOf } from "./api.js";
 import { callOff, confirm } from "./dialog.js";
 import { byId, setText, showFacts, showResult } from "./dom.js";
-import { count, span } from "./format.js";
+import { count, plural, span } from "./format.js";
 
 const PHASES = ["delay", "publishes", "subscribers", "done"];
 const PHASE_WORDS = {
@@ -38,13 +38,15 @@ export function update({ state, drain }) {
   byId("drain-back").disabled = !isOn;
 }
 
-/** What the banner on all views says; nothing while there is no drain. */
-export function banner({ drain }) {
+/** The banner on all other views, while there is a drain. */
+export function showBanner({ drain }, isHere) {
   const { phase, left_ms: left, subscribers_left: remaining } = drain;
-  if (phase === "none") return "";
-  if (phase === "done") return "The hub has drained.";
-  return `The hub is draining: ${PHASE_WORDS[phase] ?? phase}.`
-    + ` ${count(remaining)} subscribers and ${span(left)} are left.`;
+  byId("banner").hidden = isHere || phase === "none";
+  if (phase === "none") return setText(byId("banner-text"), "");
+  setText(byId("banner-text"), phase === "done" ? "The hub has drained."
+    : `The hub is draining: ${PHASE_WORDS[phase] ?? phase}.`);
+  setText(byId("banner-numbers"), phase === "done" ? ""
+    : `${plural(remaining, "subscriber")} left, ${span(left)} left.`);
 }
 
 async function start() {

@@ -10,9 +10,11 @@ const KEPT_EVENTS = 300;
 // So many seconds without an event and the connection is taken for dead.
 const SILENCE_MS_MAX = 8_000;
 const RETRY_MS = 2_000;
+const AWAY_MS_MAX = 90_000;
 
 let source = null;
 let watchdog = 0;
+let sentAway = ""; // why the hub ended the stream by itself
 let told = { onStats() {}, onState() {} };
 
 /** Begins to follow the hub. `onState` is told "connecting", "live", "paused" or "refused". */
@@ -38,6 +40,7 @@ function open() {
   told.onState("connecting");
   source = new EventSource(urlOf("stats", { last: KEPT_EVENTS }));
   source.addEventListener("message", receive);
+  source.addEventListener("fanfare.reconnect", leave);
   source.addEventListener("error", failed);
   watch(SILENCE_MS_MAX);
 }
@@ -56,14 +59,24 @@ function watch(ms) {
 
 function receive({ data }) {
   watch(SILENCE_MS_MAX);
+  sentAway = "";
   told.onState("live");
   told.onStats(JSON.parse(data));
+}
+
+function leave({ data }) {
+  const isFull = JSON.parse(data).reason === "overload";
+  sentAway = isFull ? "operators have too many streams open" : "the hub ends";
+  watch(AWAY_MS_MAX); // it has said when to come back
 }
 
 // EventSource comes back by itself after a cut. After an error status it gives up and cannot say
 // why, so the page asks for words and tries again.
 async function failed() {
-  if (source?.readyState !== EventSource.CLOSED) return told.onState("connecting");
+  if (!source) return;
+  if (source.readyState !== EventSource.CLOSED) {
+    return told.onState(sentAway ? "refused" : "connecting", sentAway);
+  }
   const mine = source;
   watch(RETRY_MS);
   told.onState("connecting");

@@ -46,7 +46,7 @@ export function update(stats, { samples }) {
     `publish p50 ${millis(stats.publish.p50_ms)} · p99 ${millis(stats.publish.p99_ms)}`);
   say(charts.eventsOut, perSecond(newest.eventsOut),
     `${perEvent(newest.eventsOut, newest.eventsIn)} · ${count(stats.channels.live)} channels`);
-  say(charts.delivery, millis(delivery.p99_ms), "");
+  say(charts.delivery, `p99 ${millis(delivery.p99_ms)}`, "");
   keepRows(charts.delivery.note, charts.delivery.series,
     () => element("span", { class: "key" }),
     (key, { key: name }) => {

@@ -41,6 +41,7 @@ export function end() {
   subscription = null;
   channel = "";
   fresh = [];
+  showState();
 }
 
 /** Whether this is the tail of the channel, which has events up to the id `newest`. One that has
@@ -117,10 +118,10 @@ function rowOf({ id, type, data, own, time }) {
 }
 
 function showState() {
-  const name = ended || (paused ? "paused" : subscription ? state : channel ? "paused" : "");
-  const how = received && !ended ? `${name}, ${plural(received, "event")}` : name;
-  setText(byId("tail-state"), how);
-  byId("tail-state").dataset.state = ended ? "ended" : paused ? "paused" : state;
+  const name = !channel ? "" : ended || (subscription ? state : "paused");
+  setText(byId("tail-state"), name);
+  setText(byId("tail-count"), channel && received ? `${plural(received, "event")} came` : "");
+  byId("tail-state").dataset.state = name;
   setText(byId("tail-pause"), paused ? "Resume" : "Pause");
   byId("tail-pause").disabled = !channel || Boolean(ended);
 }

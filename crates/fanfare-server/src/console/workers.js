@@ -12,7 +12,7 @@ export function update({ workers }) {
     const [name, busy, ...numbers] = row.cells;
     setText(name, worker.worker);
     const share = worker.busy_percent / 100;
-    setGauge(busy.firstElementChild, share, `${worker.busy_percent.toFixed(1)} %`);
+    setGauge(busy.firstElementChild, share, `${worker.busy_percent.toFixed(1)}\u00a0%`);
     const { subscribers, queue_groups: groups, queue_members: members, queue_attach: attach } =
       worker;
     [subscribers, groups, members, attach].forEach((number, at) =>
