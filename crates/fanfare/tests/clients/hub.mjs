@@ -48,6 +48,11 @@ export class Hub {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  /** Where operators ask. */
+  get adminUrl() {
+    return `http://127.0.0.1:${this.adminPort}`;
+  }
+
   /** Kills the process as a crash would, and waits until it is gone. */
   async kill() {
     const child = this.#child;
@@ -67,23 +72,23 @@ export class Hub {
     assert.equal(code, 0, "the hub's exit status after its drain");
   }
 
-  /** Starts the hub, which has ended, again on the same port. */
+  /** Starts the hub, which has ended, again on the same ports. */
   async again() {
-    await this.#spawn(this.port);
+    await this.#spawn(this.port, this.adminPort);
   }
 
   /** A sample of the hub's metrics, all its labels added up. */
   async metric(name) {
-    const text = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
+    const text = await (await fetch(`${this.adminUrl}/metrics`)).text();
     const samples = text.split("\n").filter((line) => /^\w+/.exec(line)?.[0] === name);
     assert.notEqual(samples.length, 0, `the hub has a metric ${name}`);
     return samples.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
   }
 
-  /** Kills the hub and starts it again on the same port. */
+  /** Kills the hub and starts it again on the same ports. */
   async restart() {
     await this.kill();
-    await this.#spawn(this.port);
+    await this.again();
   }
 
   /** Publishes one event, closes the channel if `query` says so, and returns the hub's answer. */
@@ -95,10 +100,10 @@ export class Hub {
     return JSON.parse(text);
   }
 
-  async #spawn(port = 0) {
+  async #spawn(port = 0, adminPort = 0) {
     const { FANFARE_BIN, ...env } = process.env;
     assert.ok(FANFARE_BIN, "FANFARE_BIN names the hub's binary");
-    const listen = ["--listen", `127.0.0.1:${port}`, "--admin-listen", "127.0.0.1:0"];
+    const listen = ["--listen", `127.0.0.1:${port}`, "--admin-listen", `127.0.0.1:${adminPort}`];
     const args = ["serve", ...listen, ...this.#settings];
     const child = spawn(FANFARE_BIN, args, { env, stdio: ["ignore", "pipe", "pipe"] });
     this.#child = child;
