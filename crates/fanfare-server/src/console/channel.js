@@ -4,14 +4,14 @@ import { ask, urlOfChannel } from "./api.js";
 import { Chart } from "./chart.js";
 import { callOff, confirm } from "./dialog.js";
 import { byId, setText, showFacts, showGauges, showResult, showText } from "./dom.js";
-import { ago, bytes, count, plural, short, span } from "./format.js";
+import { ago, bytes, count, plural, rate, span } from "./format.js";
 import * as tail from "./tail.js";
 import { WINDOW_MS } from "./history.js";
 
 const REFRESH_MS = 1_000;
 
 const chart = new Chart({
-  title: "Events in", series: [{ key: "rate" }], format: (number) => `${short(number)}/s`,
+  title: "Events in", series: [{ key: "rate" }], format: rate,
   hole: 4 * REFRESH_MS,
 });
 byId("channel-chart").append(chart.element);
@@ -110,7 +110,7 @@ function showInfo(info) {
   ]);
   samples.push({ at: now, rate: info.rate_per_s });
   while (samples[0].at < now - WINDOW_MS) samples.shift();
-  setText(chart.value, `${short(info.rate_per_s)}/s`);
+  setText(chart.value, rate(info.rate_per_s));
   chart.draw(samples, now);
 }
 

@@ -53,6 +53,10 @@ export function ago(time, now) {
   return now - at < 1000 ? "now" : `${span(now - at).replace(/ \d+\u00a0s$/, "")} ago`;
 }
 
+/** A number of things a second, as `write` writes them. */
+export const rate = (number, write = short) =>
+  (number ?? null) === null ? NONE : `${write(number)}/s`;
+
 export const percent = (share) =>
   `${Number((100 * share).toPrecision(share < 0.1 ? 2 : 3))}\u00a0%`;
 

@@ -2,17 +2,17 @@
 
 import { Chart, binary } from "./chart.js";
 import { byId, element, keepRows, setText, showFacts, showGauges } from "./dom.js";
-import { bytes, count, millis, percent, short, span } from "./format.js";
+import { bytes, count, millis, percent, rate, short, span } from "./format.js";
 
-const perSecond = (number) => `${short(number)}/s`;
+const bytesRate = (number) => rate(number, bytes);
 const sum = (numbers) => Object.values(numbers).reduce((a, b) => a + b, 0);
 
 const charts = {
   subscribers: new Chart({
     title: "Subscribers", series: [{ key: "subscribers" }], format: short,
   }),
-  eventsIn: new Chart({ title: "Events in", series: [{ key: "eventsIn" }], format: perSecond }),
-  eventsOut: new Chart({ title: "Events out", series: [{ key: "eventsOut" }], format: perSecond }),
+  eventsIn: new Chart({ title: "Events in", series: [{ key: "eventsIn" }], format: rate }),
+  eventsOut: new Chart({ title: "Events out", series: [{ key: "eventsOut" }], format: rate }),
   delivery: new Chart({
     title: "Delivery",
     series: [{ key: "p99", name: "p99" }, { key: "p90", name: "p90" }, { key: "p50", name: "p50" }],
@@ -22,8 +22,7 @@ const charts = {
     title: "Memory", series: [{ key: "memory" }], format: bytes, steps: binary,
   }),
   bytesOut: new Chart({
-    title: "Bytes out", series: [{ key: "bytesOut" }], format: (number) => `${bytes(number)}/s`,
-    steps: binary,
+    title: "Bytes out", series: [{ key: "bytesOut" }], format: bytesRate, steps: binary,
   }),
 };
 byId("charts").append(...Object.values(charts).map((chart) => chart.element));
@@ -42,9 +41,9 @@ export function update(stats, { samples }) {
   say(charts.subscribers, count(newest.subscribers),
     `HTTP/1 ${count(subscribers.http1)} · HTTP/2 ${count(subscribers.http2)} · ` +
     `${count(subscribers.blocked)} blocked`);
-  say(charts.eventsIn, perSecond(newest.eventsIn),
+  say(charts.eventsIn, rate(newest.eventsIn),
     `publish p50 ${millis(stats.publish.p50_ms)} · p99 ${millis(stats.publish.p99_ms)}`);
-  say(charts.eventsOut, perSecond(newest.eventsOut),
+  say(charts.eventsOut, rate(newest.eventsOut),
     `${perEvent(newest.eventsOut, newest.eventsIn)} · ${count(stats.channels.live)} channels`);
   say(charts.delivery, `p99 ${millis(delivery.p99_ms)}`, "");
   keepRows(charts.delivery.note, charts.delivery.series,
@@ -57,7 +56,7 @@ export function update(stats, { samples }) {
     ? `${percent(memory.resident_bytes / memory.budget_bytes)} of the budget of ${
       bytes(memory.budget_bytes)}`
     : "no budget");
-  say(charts.bytesOut, `${bytes(newest.bytesOut)}/s`, `${bytes(stats.bytes_sent_total)} in all`);
+  say(charts.bytesOut, bytesRate(newest.bytesOut), `${bytes(stats.bytes_sent_total)} in all`);
   for (const chart of Object.values(charts)) {
     chart.draw(samples, newest.at, chart === charts.memory ? memory.budget_bytes : null);
   }

@@ -120,7 +120,7 @@ function rowOf({ id, type, data, own, time }) {
 function showState() {
   const name = !channel ? "" : ended || (subscription ? state : "paused");
   setText(byId("tail-state"), name);
-  setText(byId("tail-count"), channel && received ? `${plural(received, "event")} came` : "");
+  setText(byId("tail-count"), channel && received ? plural(received, "event") : "");
   byId("tail-state").dataset.state = name;
   setText(byId("tail-pause"), paused ? "Resume" : "Pause");
   byId("tail-pause").disabled = !channel || Boolean(ended);
