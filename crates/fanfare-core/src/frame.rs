@@ -203,6 +203,14 @@ impl Frame {
         self.chunk.as_ptr().addr()
     }
 
+    /// Bytes of memory that it takes: allocators have four sizes between one power of two and the
+    /// next, and the room for the id and the length is part of it.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let bytes = self.chunk.len() + HEAD_ROOM_UNUSED;
+        let step = (bytes - 1).next_power_of_two() / 8;
+        bytes.next_multiple_of(step)
+    }
+
     /// Bytes of the whole chunk.
     pub(crate) fn len(&self) -> usize {
         self.chunk.len()
@@ -304,6 +312,8 @@ fn write_hex_before(buffer: &mut [u8], end: usize, mut value: usize) -> usize {
 const LENGTH_DIGITS_MAX: usize = 8;
 /// Length, CRLF, `id: `, epoch, hyphen, the digits of a `u64`, LF.
 const HEAD_ROOM: usize = LENGTH_DIGITS_MAX + 2 + 4 + 8 + 1 + 20 + 1;
+/// Bytes of it that stay empty for a short place and length.
+const HEAD_ROOM_UNUSED: usize = LENGTH_DIGITS_MAX - 2 + 20 - 4;
 
 #[cfg(test)]
 mod tests {

@@ -21,8 +21,9 @@ pub const RING_EVENTS_MAX: usize = 1_024;
 pub const RING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Milliseconds that a ring keeps an event: an idle channel gives its memory back.
 pub const RING_AGE_MS_MAX: u64 = 3_600_000;
-/// What an event costs beside its frame: the ring's and the journal's entries and one allocation.
-pub const EVENT_OVERHEAD_BYTES: usize = 128;
+/// What an event costs beside the memory of its frame: the ring's and the journal's entries, and
+/// the count of those who share it. Measured: `benches/tests/memory.rs`.
+pub const EVENT_OVERHEAD_BYTES: usize = 112;
 /// Bytes that all rings keep together, unless set from the machine's memory.
 pub const RINGS_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Pairs that the journal keeps: how far back a pattern can resume.

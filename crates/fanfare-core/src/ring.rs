@@ -77,7 +77,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// What it counts against the bounds in bytes.
     pub(crate) fn cost(&self) -> usize {
-        self.frame.len() + limits::EVENT_OVERHEAD_BYTES
+        self.frame.memory_bytes() + limits::EVENT_OVERHEAD_BYTES
     }
 }
 
