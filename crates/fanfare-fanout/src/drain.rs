@@ -71,6 +71,8 @@ impl Worker {
             asked: 0,
             done: Some(done),
         });
+        // Whoever asks how far it is should not be told of the one before.
+        self.report(true);
     }
 
     /// Keeps those who were not asked to leave yet, and who comes from now on.
@@ -91,6 +93,7 @@ impl Worker {
         }
         if from == total && self.members.is_empty() {
             if let Some(done) = drain.done.take() {
+                self.report(true);
                 // Nobody may be waiting any more.
                 done.send(total as u64).unwrap_or_default();
             }

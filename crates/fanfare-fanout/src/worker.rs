@@ -291,7 +291,7 @@ impl Worker {
         (member.generation == handle.generation).then_some(member)
     }
 
-    fn report(&mut self, now: bool) {
+    pub(crate) fn report(&mut self, now: bool) {
         if now || self.now_ms >= self.reported_at_ms + limits::REPORT_INTERVAL_MS {
             self.reported_at_ms = self.now_ms;
             self.sampler.tick();

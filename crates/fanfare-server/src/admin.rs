@@ -156,7 +156,7 @@ async fn route<B: Incoming>(
         }
         "/api/stats" => only(&head, Method::GET, GET).and_then(|()| stats(admin, head)),
         "/api/events" => only(&head, Method::GET, GET).and_then(|()| stream::tail(admin, head)),
-        "/api/drain" => drain::answer(&admin.shared, &head),
+        "/api/drain" => drain::answer(&admin.shared, &head).await,
         _ => match path.strip_prefix("/api/channels/").map(str::to_owned) {
             Some(encoded) => channels::answer(state, &encoded, &head, upload).await,
             None => match console::answer(path) {
@@ -176,7 +176,7 @@ fn only(head: &request::Parts, method: Method, allow: &'static str) -> Result<()
 }
 
 fn ready(state: &State) -> Result<Response<Body>, Problem> {
-    if state.draining.is_cancelled() {
+    if state.drain.is_on() {
         return Err(Problem::draining(state));
     }
     Ok(text("ready\n"))
@@ -312,7 +312,7 @@ mod tests {
             assert_eq!(response.status(), 403, "{method} {path}");
         }
         let state = admin.state();
-        assert!(!state.draining.is_cancelled());
+        assert!(!state.drain.is_on());
         assert_eq!(state.hub.published_total(), 0);
     }
 }

@@ -13,7 +13,7 @@ pub(crate) async fn answer(
     channel: ChannelName,
 ) -> Result<Response<Body>, Problem> {
     let _token = state.publishes.token();
-    if state.draining.is_cancelled() {
+    if state.drain.refuses() {
         return Err(Problem::draining(state));
     }
     place_now(state, channel, Change::Delete, None).await?;
@@ -36,7 +36,7 @@ mod tests {
         let again = answer(&state, name()).await.unwrap_err();
         assert_eq!(again.kind(), Kind::ChannelNotFound);
         testing::publish(&state, "news", "2").await;
-        state.draining.cancel();
+        state.drain.refuse(20_000);
         assert_eq!(answer(&state, name()).await.unwrap_err().kind(), Kind::Draining);
     }
 }

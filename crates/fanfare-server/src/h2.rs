@@ -277,7 +277,6 @@ impl H2 {
 
     /// Takes a drain back: who was not asked to leave yet stays, and who comes from now on is
     /// served as ever. Who was asked goes.
-    #[expect(dead_code, reason = "operators will ask for it")]
     pub(crate) fn drain_cancel(&self) {
         let mut members = lock(&self.members);
         members.drain_ends = None;

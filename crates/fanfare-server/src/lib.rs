@@ -45,13 +45,14 @@ mod socket;
 mod sse_body;
 mod state;
 mod subscribe;
+mod switch;
 #[cfg(test)]
 mod testing;
 mod upload;
 mod usage;
 
 pub use config::{Config, LogFormat, Telemetry};
-pub use drain::Drained;
+pub use drain::{Drained, Phase};
 pub use memory::{Budgeted, MemoryShares, OverBudget};
 pub use process::ProcessCounts;
 pub use server::{Server, StartError};

@@ -157,6 +157,8 @@ pub(crate) const ADDRESSES_MAX: usize = 1 << 20;
 pub(crate) const PROXY_HEADER_BYTES_MAX: usize = 4_096;
 /// Milliseconds of a drain that publishes of one event may take before departures begin.
 pub(crate) const DRAIN_PUBLISHES_MS_MAX: u64 = 500;
+/// Milliseconds between two lines of the log about how far a drain is.
+pub(crate) const DRAIN_TOLD_INTERVAL_MS: u64 = 5_000;
 /// Milliseconds after the period of a drain for the last peers to close.
 pub(crate) const DRAIN_LINGER_MS: u64 = 2_500;
 /// Milliseconds that requests have to end at the end of the process.

@@ -92,7 +92,7 @@ impl State {
                 return Ok(());
             }
             tokio::select! {
-                () = self.publishes_end.cancelled() => return Err(Problem::draining(self)),
+                () = self.drain.publishes_end.until_on() => return Err(Problem::draining(self)),
                 () = sleep_until(turn.at.min(now + LOOK_INTERVAL)) => {}
             }
         }
@@ -210,7 +210,7 @@ mod tests {
             tokio::spawn(async move { post(&state, peer(1), "application/x-ndjson", body).await })
         };
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        state.publishes_end.cancel();
+        state.drain.publishes_end.turn_on();
         let problem = publish.await.unwrap().unwrap_err();
         assert_eq!(problem.kind(), Kind::Draining);
         let told = String::from_utf8(problem.json()).unwrap();

@@ -46,6 +46,7 @@ pub(crate) enum Kind {
     PublishRate,
     Query,
     RequestsFull,
+    Stopping,
     Unavailable,
 }
 
@@ -97,6 +98,7 @@ impl Kind {
             Self::RequestsFull => {
                 ("requests-full", S::SERVICE_UNAVAILABLE, "Requests hold too much memory")
             }
+            Self::Stopping => ("stopping", S::CONFLICT, "The process is about to end"),
             Self::Unavailable => {
                 ("unavailable", S::SERVICE_UNAVAILABLE, "The broker does not answer")
             }
@@ -154,7 +156,7 @@ impl Problem {
 
     /// The hub takes nothing new because it is about to stop.
     pub(crate) fn draining(state: &State) -> Self {
-        let wait = state.drain_left().as_secs().saturating_add(1).max(RETRY_AFTER_DRAIN_S_MIN);
+        let wait = state.drain.time_left().as_secs().saturating_add(1).max(RETRY_AFTER_DRAIN_S_MIN);
         let detail = format!("the hub drains and takes no more publishes; try again in {wait} s");
         Self { retry_after_s: Some(wait), ..Self::new(Kind::Draining, detail) }
     }

@@ -65,7 +65,7 @@ pub(crate) async fn answer<B: Incoming>(
 ) -> Result<Response<Body>, Problem> {
     // The token first: a drain that begins after the look waits for this publish.
     let token = state.publishes.token();
-    if state.draining.is_cancelled() {
+    if state.drain.refuses() {
         return Err(Problem::draining(state));
     }
     let (form, options, key) = ask(&target, query, headers)?;
@@ -455,7 +455,7 @@ mod tests {
     #[tokio::test]
     async fn a_drain_refuses_new_publishes() {
         let state = testing::state();
-        state.draining.cancel();
+        state.drain.refuse(20_000);
         assert_eq!(kind(&state, "", &[], testing::chunks(["a"])).await, Kind::Draining);
         assert_eq!(state.hub.published_total(), 0);
         assert!(state.publishes.is_empty());

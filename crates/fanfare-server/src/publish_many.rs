@@ -567,9 +567,9 @@ mod tests {
         while state.hub.published_total() == 0 {
             tokio::task::yield_now().await;
         }
-        state.draining.cancel();
+        state.drain.refuse(20_000);
         assert_eq!(state.publishes.len(), 1);
-        state.publishes_end.cancel();
+        state.drain.publishes_end.turn_on();
         let problem = publish.await.unwrap().unwrap_err();
         assert_eq!(problem.kind(), Kind::Draining);
         assert!(problem.json().ends_with(b"\"accepted\":1}"));

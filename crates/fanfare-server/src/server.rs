@@ -78,12 +78,11 @@ impl Server {
         ];
         state.process.reloaded_at_ms.store(state.now_ms(), Ordering::Relaxed);
         tracing::info!("ready");
-        tokio::select! {
-            () = drain.cancelled() => state.begin_drain(),
-            () = state.draining.cancelled() => {}
-        }
-        let drained = drain::run(&shared).await;
-        drain.cancelled().await;
+        let stop = async {
+            drain.cancelled().await;
+            state.drain.stop(&state.config());
+        };
+        let (drained, ()) = tokio::join!(drain::run(&shared), stop);
         shared.closing.cancel();
         connections.close();
         // Requests that do not end by themselves are cut with the process.

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    budget::Budget, config::Config, entrance::Gate, h2::H2, memory::MemoryShares, metrics::Metrics,
-    places::Places, process::ProcessCounts,
+    budget::Budget, config::Config, drain::Drain, entrance::Gate, h2::H2, memory::MemoryShares,
+    metrics::Metrics, places::Places, process::ProcessCounts,
 };
 
 /// The hub, its settings, and how far the process is in its life.
@@ -39,14 +39,10 @@ pub(crate) struct State {
     pub(crate) connections: Arc<Places>,
     /// What the limits on clients count.
     pub(crate) gate: Gate,
-    /// Cancelled when the drain begins: new publishes and subscribes are sent away.
-    pub(crate) draining: CancellationToken,
-    /// Cancelled near the end of the drain: open streaming publishes end now.
-    pub(crate) publishes_end: CancellationToken,
+    /// The drain, if there is one: then new publishes and subscribes are sent away.
+    pub(crate) drain: Drain,
     /// Publishes in flight; each holds a token of it.
     pub(crate) publishes: TaskTracker,
-    /// When the drain ends, in milliseconds since `started`; 0 while there is none.
-    pub(crate) drain_ends_ms: AtomicU64,
     /// When the process started.
     pub(crate) started: Instant,
     /// What the process counts outside of the hub.
@@ -77,6 +73,7 @@ impl State {
         hub: Arc<Hub>,
         broker: Arc<dyn Broker>,
     ) -> Self {
+        let started = Instant::now();
         Self {
             hub,
             broker,
@@ -87,11 +84,9 @@ impl State {
             sockets: Budget::new(shares.sockets),
             connections: Arc::default(),
             gate: Gate::default(),
-            draining: CancellationToken::new(),
-            publishes_end: CancellationToken::new(),
+            drain: Drain::new(started),
             publishes: TaskTracker::new(),
-            drain_ends_ms: AtomicU64::new(0),
-            started: Instant::now(),
+            started,
             process: Arc::default(),
             replays: Default::default(),
             full_total: AtomicU64::new(0),
@@ -139,21 +134,5 @@ impl State {
     /// Counts a connection that met a full hub.
     pub(crate) fn count_full(&self) {
         self.full_total.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Begins the drain, once: whoever asks for it, the server's main task sees to the rest.
-    pub(crate) fn begin_drain(&self) {
-        if !self.draining.is_cancelled() {
-            let period = Duration::from_millis(self.config().drain_period_ms.into());
-            let ends = self.started.elapsed() + period;
-            self.drain_ends_ms.store(ends.as_millis() as u64, Ordering::Relaxed);
-            self.draining.cancel();
-        }
-    }
-
-    /// What is left of the drain.
-    pub(crate) fn drain_left(&self) -> Duration {
-        let end = Duration::from_millis(self.drain_ends_ms.load(Ordering::Relaxed));
-        end.saturating_sub(self.started.elapsed())
     }
 }

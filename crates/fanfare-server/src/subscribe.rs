@@ -84,8 +84,8 @@ impl Parameters {
     /// Subscribes on behalf of a worker; or says to come back later, if the hub drains or has no
     /// room for what is asked.
     pub(crate) fn subscribe(&self, state: &Arc<State>, worker: WorkerIndex) -> Outcome {
-        if state.draining.is_cancelled() {
-            let left_ms = state.drain_left().as_millis() as u32;
+        if state.drain.refuses() {
+            let left_ms = state.drain.time_left().as_millis() as u32;
             let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
             return self.away(&state.hub, worker, ReconnectReason::Drain, retry_ms);
         }

@@ -69,7 +69,7 @@ impl<B: Incoming> Upload<B> {
 
     /// The next bytes, at least one; none at the end.
     pub(crate) async fn chunk(&mut self, state: &State) -> Result<Option<Bytes>, Problem> {
-        if state.publishes_end.is_cancelled() {
+        if state.drain.publishes_end.is_on() {
             return Err(Problem::draining(state));
         }
         self.waits = false;
@@ -110,7 +110,7 @@ impl<B: Incoming> Upload<B> {
         tokio::select! {
             biased;
             frame = poll_fn(|cx| self.poll(cx)) => Ok(frame),
-            () = state.publishes_end.cancelled() => Err(Problem::draining(state)),
+            () = state.drain.publishes_end.until_on() => Err(Problem::draining(state)),
             () = sleep(Duration::from_millis(BODY_IDLE_MS_MAX)) => {
                 state.metrics.reached(Reached::BodyIdle);
                 let detail = format!(
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(problem.kind(), Kind::BodyIdle);
         sender.send(Ok(Bytes::from("b"))).await.unwrap();
         assert_eq!(upload.chunk(&state).await.unwrap().unwrap(), "b");
-        state.publishes_end.cancel();
+        state.drain.publishes_end.turn_on();
         assert_eq!(upload.chunk(&state).await.unwrap_err().kind(), Kind::Draining);
     }
 

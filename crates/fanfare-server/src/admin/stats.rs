@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::millis;
 use crate::{
+    drain::{self, Phase, Progress},
     metrics::Reached,
     procfs::Process,
     state::{Shared, State},
@@ -23,7 +24,7 @@ pub(super) struct Stats {
     time_ms: u64,
     last_id: String,
     state: &'static str,
-    drain: Drain,
+    drain: Progress,
     subscribers: Subscribers,
     connections: ByProtocol,
     channels: Channels,
@@ -53,14 +54,6 @@ pub(super) struct Stats {
 
 /// Totals by a label.
 type Totals = BTreeMap<&'static str, u64>;
-
-#[derive(Serialize)]
-struct Drain {
-    phase: &'static str,
-    left_ms: u64,
-    departed: u64,
-    subscribers_left: u64,
-}
 
 #[derive(Serialize)]
 struct Subscribers {
@@ -140,24 +133,19 @@ impl Stats {
             queue_members: 0,
             queue_attach: 0,
         };
-        let draining = state.draining.is_cancelled();
+        let drain = drain::progress(shared);
         Self {
             version: env!("CARGO_PKG_VERSION"),
             epoch: hub.epoch().as_str().to_owned(),
             uptime_ms: millis(state.started.elapsed()),
             time_ms: state.now_ms(),
             last_id: hub.id(hub.watermark()).to_string(),
-            state: match draining {
-                false => "running",
-                true if all > 0 => "draining",
-                true => "drained",
+            state: match drain.phase {
+                Phase::None => "running",
+                Phase::Done => "drained",
+                Phase::Delay | Phase::Publishes | Phase::Subscribers => "draining",
             },
-            drain: Drain {
-                phase: if draining { "subscribers" } else { "none" },
-                left_ms: millis(state.drain_left()),
-                departed: 0,
-                subscribers_left: if draining { all } else { 0 },
-            },
+            drain,
             subscribers: Subscribers {
                 by_protocol: ByProtocol { http1: all.saturating_sub(http2), http2 },
                 blocked: 0,

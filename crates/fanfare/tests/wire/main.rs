@@ -15,6 +15,7 @@ mod control;
 mod cut_off;
 mod delete;
 mod drain;
+mod drain_back;
 mod drain_late;
 mod full;
 mod h2;
