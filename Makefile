@@ -11,7 +11,7 @@ WASM := wasm32-unknown-unknown
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run build test setup fmt lint unit docs integration loom sim clients load wasm deny \
-	advisories bench ops proxies
+	advisories bench ops deb proxies
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ load: build ## Run each scenario of the load generator, and each bench once
 
 ops: build ## Run the tests of ops/: rules, dashboard, unit, package, image, manifests
 	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare ops/tests/run
+
+deb: build ## Build the Debian package, in target/debian
+	@ops/debian/build $(TARGET_DIR)/release/fanfare $(TARGET_DIR)/debian
 
 # Not part of `make test`: it takes ten minutes, and a machine that does nothing else.
 bench: build ## Measure the bars of performance, each beside its baseline

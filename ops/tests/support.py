@@ -122,7 +122,9 @@ class Prometheus:
         self.url = f"http://127.0.0.1:{free_port()}"
         config = yaml_of(OPS / "prometheus/prometheus.yml")
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        config["scrape_configs"][0]["static_configs"][0]["targets"] = [admin.removeprefix("http://")]
+        config["scrape_configs"][0]["static_configs"][0]["targets"] = [
+            admin.removeprefix("http://")
+        ]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         (folder / RULES.name).write_text(yaml.safe_dump(alter(yaml_of(RULES))))
         self.log = (folder / "log").open("w")
