@@ -9,6 +9,8 @@
 mod body;
 mod feeds;
 mod reading;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
@@ -244,7 +246,7 @@ impl H2 {
 
     /// How many streams there are; `blocked` of them had not been asked for more for a while when
     /// that was looked at last.
-    #[expect(dead_code, reason = "the metrics will tell it")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "the metrics will tell it"))]
     pub(crate) fn load(&self) -> Load {
         Load {
             subscribers: self.subscribers.load(Ordering::Relaxed) as u64,
@@ -254,7 +256,7 @@ impl H2 {
     }
 
     /// Changes the stall limit.
-    #[expect(dead_code, reason = "a reload will call it")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "a reload will call it"))]
     pub(crate) fn set_stall_ms_max(&self, stall_ms_max: u64) {
         self.stall_ms_max.store(stall_ms_max, Ordering::Relaxed);
     }

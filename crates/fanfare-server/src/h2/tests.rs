@@ -1,0 +1,211 @@
+//! Streams over HTTP/2, asked for more as hyper does it, with a clock that waits for nobody.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use fanfare_core::{
+    Change, ChannelName, Draft, Epoch, HubLimits, MemoryBroker, Publication, Request, Retention,
+    Selectors, SlowPolicy, Start, Subscribed,
+};
+use fanfare_fanout::limits::AGE_RETRY_MS;
+use http_body_util::BodyExt as _;
+use tokio::{task::yield_now, time::timeout};
+
+use super::*;
+
+const HEARTBEAT_MS: u32 = 10_000;
+const STALL_MS: u64 = 30_000;
+
+/// A hub whose only worker is that of HTTP/2, and runs.
+struct World {
+    hub: Arc<Hub>,
+    broker: MemoryBroker,
+    h2: Arc<H2>,
+}
+
+/// What came on a stream until it ended or waited.
+#[derive(Debug, Default)]
+struct Seen {
+    text: String,
+    frames: usize,
+    /// Whether it was reset, and not ended.
+    aborted: bool,
+    ended: bool,
+}
+
+impl World {
+    fn new(ring_events_max: usize, slow_policy: SlowPolicy) -> Self {
+        let retention = Retention { ring_events_max, slow_policy, ..Retention::default() };
+        let limits = HubLimits { retention, ..HubLimits::default() };
+        let (doorbell, notify) = H2::doorbell();
+        let hub = Arc::new(Hub::new(Epoch::from_random(0), limits, vec![doorbell]));
+        let h2 = H2::new(Arc::clone(&hub), 0, notify, STALL_MS);
+        tokio::spawn(Arc::clone(&h2).run());
+        Self { broker: MemoryBroker::new(Arc::clone(&hub)), hub, h2 }
+    }
+
+    fn subscribe(&self, start: Start, age_ms_max: u64) -> H2Body {
+        let selectors = Selectors::parse(["a"]).unwrap();
+        let request = Request { selectors, start, control: true, open: false, envelope: false };
+        let subscribed = self.hub.subscribe(&request, 0, 5_000).unwrap();
+        let Subscribed::Live(opening) = subscribed else { panic!("{subscribed:?}") };
+        H2Body::new(&self.h2, opening, HEARTBEAT_MS, age_ms_max)
+    }
+
+    fn publish(&self, data: &str) -> u64 {
+        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
+        let channel = ChannelName::parse("a").unwrap();
+        let change = Change::Event(Draft::new(None, data), None);
+        self.broker.place(Publication { channel, change, key: None, now_us }).unwrap().id.seq
+    }
+
+    fn disconnected(&self, reason: Disconnect) -> u64 {
+        self.h2.totals().disconnects[reason as usize]
+    }
+}
+
+/// Takes what a stream has for so long, or until it ends.
+async fn read(body: &mut H2Body, time_ms: u64) -> Seen {
+    let mut seen = Seen::default();
+    let take = async {
+        loop {
+            match body.frame().await {
+                None => return seen.ended = true,
+                Some(Err(_)) => return seen.aborted = true,
+                Some(Ok(frame)) => {
+                    let bytes: Bytes = frame.into_data().unwrap();
+                    seen.text += std::str::from_utf8(&bytes).unwrap();
+                    seen.frames += 1;
+                }
+            }
+        }
+    };
+    drop(timeout(Duration::from_millis(time_ms), take).await);
+    seen
+}
+
+/// The types, or the data, of the events that came.
+fn words(seen: &Seen) -> Vec<String> {
+    let blocks = seen.text.split("\n\n").map(|block| block.trim_start_matches(":\n"));
+    let line = |block: &str, name: &str| {
+        block.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned))
+    };
+    let word = |block: &str| line(block, "event: fanfare.").or_else(|| line(block, "data: "));
+    blocks.filter_map(word).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_old_enough_is_told_to_come_back() {
+    let world = World::new(9, SlowPolicy::Gap);
+    let began = Instant::now();
+    let mut body = world.subscribe(Start::Now, 25_000);
+    let mut young = world.subscribe(Start::Now, 0);
+    world.publish("x");
+    let seen = read(&mut body, 100_000).await;
+    let age = began.elapsed();
+    assert!((Duration::from_secs(25)..Duration::from_secs(26)).contains(&age), "{age:?}");
+    assert!(seen.aborted, "some clients stay away after a clean end: {seen:?}");
+    assert_eq!(words(&seen), ["x", "reconnect"]);
+    assert!(seen.text.contains("\n:\n:\n"), "two heartbeats did not put it off: {seen:?}");
+    assert!(seen.text.contains("id: aaaaaaaa-1\nevent: fanfare.reconnect\n"), "{seen:?}");
+    assert!(seen.text.contains("{\"reason\":\"max_age\"}"), "{seen:?}");
+    let retry = seen.text.split_once("retry: ").unwrap().1.split_once('\n').unwrap().0;
+    assert!(AGE_RETRY_MS.contains(&retry.parse().unwrap()), "{retry}");
+    drop(body);
+    assert_eq!((world.disconnected(Disconnect::MaxAge), world.hub.subscribers()), (1, 1));
+    let seen = read(&mut young, 100_000).await;
+    assert!(!seen.aborted && !seen.ended, "no age is no limit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_stream_gets_what_its_channel_says() {
+    for (policy, told) in [
+        (SlowPolicy::Gap, &["gap", "4", "5"][..]),
+        (SlowPolicy::Latest, &["gap", "5"]),
+        (SlowPolicy::Disconnect, &["gap"]),
+    ] {
+        let world = World::new(2, policy);
+        let mut body = world.subscribe(Start::Now, 0);
+        read(&mut body, 10).await;
+        for data in ["1", "2", "3", "4", "5"] {
+            world.publish(data);
+        }
+        let seen = read(&mut body, 1_000).await;
+        assert_eq!(words(&seen), told, "{policy:?}");
+        let is_cut = policy == SlowPolicy::Disconnect;
+        assert_eq!((seen.aborted, seen.ended), (is_cut, false), "{policy:?}");
+        drop(body);
+        assert_eq!(world.disconnected(Disconnect::Lagged), u64::from(is_cut));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_can_be_watched_and_taken_back() {
+    let world = World::new(9, SlowPolicy::Gap);
+    let mut bodies: Vec<_> = (0..10).map(|_| world.subscribe(Start::Now, 0)).collect();
+    for body in &mut bodies {
+        read(body, 10).await;
+    }
+    let drain = |seconds| {
+        let h2 = Arc::clone(&world.h2);
+        tokio::spawn(async move { h2.drain(Duration::from_secs(seconds)).await })
+    };
+    let first = drain(1_000);
+    // Each tenth of the period one is asked to go: these three.
+    for mut body in bodies.drain(..3) {
+        let seen = read(&mut body, 150_000).await;
+        assert_eq!((words(&seen), seen.aborted), (vec!["reconnect".to_owned()], true));
+    }
+    assert_eq!(world.h2.drain_progress(), Progress { departed: 3, left: 7 });
+    world.h2.drain_cancel();
+    assert_eq!(first.await.unwrap(), 3, "it says how many it has sent away");
+    bodies.push(world.subscribe(Start::Now, 0));
+    world.publish("still here");
+    for body in &mut bodies {
+        let seen = read(body, 1_000).await;
+        assert_eq!((words(&seen), seen.aborted), (vec!["still here".to_owned()], false));
+    }
+    let second = drain(8);
+    yield_now().await;
+    for mut body in bodies {
+        assert!(read(&mut body, 5_000).await.aborted);
+    }
+    assert_eq!(second.await.unwrap(), 8);
+    assert_eq!(world.h2.drain_progress(), Progress { departed: 8, left: 0 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_are_counted_like_other_subscribers() {
+    let world = World::new(99, SlowPolicy::Gap);
+    (0..3).for_each(|_| _ = world.publish("old"));
+    let mut body = world.subscribe(Start::Beginning, 0);
+    read(&mut body, 100).await;
+    let totals = world.h2.totals();
+    assert_eq!((totals.events_delivered, totals.events_replayed), (3, 3));
+    assert_eq!((totals.events_per_write.counts[2], totals.delivery.count()), (1, 0));
+    world.publish("new");
+    read(&mut body, 100).await;
+    let totals = world.h2.totals();
+    assert_eq!((totals.events_delivered, totals.events_replayed), (4, 3));
+    assert_eq!((totals.events_per_write.count(), totals.delivery.count()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_not_asked_is_blocked_and_then_stalled() {
+    let world = World::new(99, SlowPolicy::Gap);
+    let mut slow = world.subscribe(Start::Now, 0);
+    let mut idle = world.subscribe(Start::Now, 0);
+    read(&mut idle, 100).await;
+    read(&mut slow, 100).await;
+    world.publish("x");
+    assert_eq!(words(&read(&mut idle, 5_000).await), ["x"]);
+    let load = world.h2.load();
+    assert_eq!((load.subscribers, load.blocked), (2, 1));
+    world.h2.set_stall_ms_max(60_000);
+    read(&mut idle, STALL_MS + 5_000).await;
+    assert_eq!(world.disconnected(Disconnect::Stalled), 0, "the limit was raised");
+    world.h2.set_stall_ms_max(STALL_MS);
+    read(&mut idle, 5_000).await;
+    assert_eq!(world.disconnected(Disconnect::Stalled), 1);
+    assert_eq!((world.h2.load().subscribers, world.h2.load().blocked), (1, 0));
+}
