@@ -91,11 +91,12 @@ function showInfo(info) {
   byId("channel-close").disabled = Boolean(info.closed);
   byId("channel-delete").disabled = false;
   const { ring_events_max: eventsMax, ring_bytes_max: bytesMax } = retention;
+  // A full ring is how a ring is: it holds the newest.
   showGauges(byId("channel-ring"), [
     ["Ring events", info.ring_events / eventsMax,
-      `${count(info.ring_events)} of ${count(eventsMax)}`],
+      `${count(info.ring_events)} of ${count(eventsMax)}`, true],
     ["Ring bytes", info.ring_bytes / bytesMax,
-      `${bytes(info.ring_bytes)} of ${bytes(bytesMax)}`],
+      `${bytes(info.ring_bytes)} of ${bytes(bytesMax)}`, true],
   ]);
   showFacts(byId("channel-facts"), [
     ["Subscribers", count(info.subscribers)],

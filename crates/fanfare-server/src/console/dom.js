@@ -45,13 +45,13 @@ export function keepRows(parent, items, make, update) {
   });
 }
 
-/** Fills a table body with bars: a name, its share or null, its words. */
+/** Fills a table body with bars: a name, its share or null, its words, whether it may be full. */
 export function showGauges(body, gauges) {
   const make = () => element("tr", {}, element("th", { scope: "row" }),
     element("td", {}, makeGauge()));
-  keepRows(body, gauges, make, (row, [name, share, text]) => {
+  keepRows(body, gauges, make, (row, [name, ...gauge]) => {
     setText(row.cells[0], name);
-    setGauge(row.cells[1].firstElementChild, share, text);
+    setGauge(row.cells[1].firstElementChild, ...gauge);
   });
 }
 
@@ -71,13 +71,14 @@ export function makeGauge() {
   return element("div", { class: "gauge" }, bar, element("span"));
 }
 
-/** Sets a bar; without a share it is no bar, only words. */
-export function setGauge(gauge, share, text) {
+/** Sets a bar; without a share it is no bar, only words. What `mayBeFull` is never called near. */
+export function setGauge(gauge, share, text, mayBeFull = false) {
   const [bar, words] = gauge.children;
   bar.hidden = share === null;
   const percent = Math.min(100, 100 * (share ?? 0));
   bar.firstElementChild.style.width = `${percent.toFixed(2)}%`;
-  bar.dataset.level = share >= FULL ? "full" : share >= NEAR ? "near" : "calm";
+  const level = share >= FULL ? "full" : share >= NEAR ? "near" : "calm";
+  bar.dataset.level = mayBeFull ? "calm" : level;
   setText(words, text);
 }
 

@@ -6,11 +6,12 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { chromium } from "playwright-core";
 import { Hub, until } from "./hub.mjs";
-import { CHROMIUM_ARGS } from "./tabs.mjs";
+import { Browser, CHROMIUM_ARGS } from "./tabs.mjs";
 
 const ROWS_MAX = 200; // as in tail.js
 const LIST_ROWS = 50; // as in channels.js
 const CHANNELS = 100_000;
+const TABS = 7; // one more than the HTTP/1.1 connections that a browser opens to a host
 // Elements of the whole page, whatever the hub holds.
 const ELEMENTS_MAX = 2_000;
 
@@ -125,6 +126,7 @@ describe("the console", { concurrency: 2 }, () => {
     await hub.publish("news", "while it was paused");
     await page.getByRole("button", { name: "Resume" }).click();
     await until(async () => (await tail(page))[0].data === "while it was paused", "it goes on");
+    assert.equal((await tail(page)).length, 22, "nothing is shown twice");
 
     await publishLines(hub, numbers(0, 500).map((n) => ({ channel: "news", data: `many ${n}` })));
     await until(async () => (await tail(page))[0].data === "many 499", "the last of many");
@@ -195,6 +197,44 @@ describe("the console", { concurrency: 2 }, () => {
     assert.ok(problems.every((text) => /Failed to load resource.*404/.test(text)), problems);
   });
 
+  it("starts a drain, shows how it goes, and takes it back", async (t) => {
+    const hub = await Hub.start(t, ["--drain-delay", "10m"]);
+    const { page, problems } = await open(t, browser, hub, "/#/drain");
+    await shows(page, "#drain-state", "running, no drain");
+    await page.getByRole("button", { name: "Start a drain…" }).click();
+    await page.getByRole("button", { name: "Start the drain" }).click();
+    await shows(page, "#drain-result.good", "The drain has begun.");
+    await shows(page, "[aria-current=step]", /^Delay/);
+    assert.equal((await fetch(`${hub.adminUrl}/readyz`)).status, 503);
+    await page.getByRole("link", { name: "Overview", exact: true }).click();
+    await shows(page, "#banner-text", "The hub is draining: waiting.");
+    await page.getByRole("link", { name: "Look at the drain" }).click();
+    await page.getByRole("button", { name: "Take back" }).click();
+    await shows(page, "#drain-result.good", "The drain is taken back.");
+    await shows(page, "#drain-state", "running, no drain");
+    assert.equal((await fetch(`${hub.adminUrl}/readyz`)).status, 200);
+    assert.equal(await page.locator("[aria-current=step]").count(), 0);
+    assert.deepEqual(problems, []);
+  });
+
+  it("shows who was sent away by a drain, and that they come back", async (t) => {
+    const hub = await Hub.start(t, ["--drain-period", "200ms"]);
+    const reader = new EventSource(`${hub.url}/channels/news`);
+    t.after(() => reader.close());
+    const { page, problems } = await open(t, browser, hub, "/#/drain");
+    await until(async () => (await hub.metric("fanfare_subscribers")) === 1, "the subscriber");
+    await page.getByRole("button", { name: "Start a drain…" }).click();
+    await page.getByRole("button", { name: "Start the drain" }).click();
+    await shows(page, "#drain-state", "drained");
+    await shows(page, "#drain-facts", /Subscribers left0Sent away1/);
+    assert.equal(await page.getAttribute("#drain-progress", "value"), "1");
+    await page.getByRole("button", { name: "Take back" }).click();
+    await shows(page, "#drain-state", "running, no drain");
+    await until(
+      async () => (await hub.metric("fanfare_subscribers")) === 1, "it is back", 20_000);
+    assert.deepEqual(problems, []);
+  });
+
   it("comes back when the hub was killed and started again", async (t) => {
     const hub = await Hub.start(t);
     await hub.publish("news", "before");
@@ -211,6 +251,32 @@ describe("the console", { concurrency: 2 }, () => {
     assert.ok((await tail(page)).some(({ kind }) => kind === "gap"), "the gap is told");
     await page.getByRole("link", { name: "Fanfare console" }).click();
     await shows(page, "#identity", /running$/);
+  });
+
+  it("works in more tabs than a browser has connections to a host", async (t) => {
+    const hub = await Hub.start(t);
+    await hub.publish("news", "the first");
+    const many = await Browser.start(t);
+    const feedOf = (tab) => tab.evaluate(() => document.querySelector("#feed").dataset.state);
+    const newestOf = (tab) =>
+      tab.evaluate(() => document.querySelector("#tail .data")?.textContent);
+    const tabs = [];
+    for (const at of numbers(0, TABS)) {
+      tabs.push(await many.open(`${hub.adminUrl}/#/channels/news`));
+      await until(async () => (await feedOf(tabs[at])) === "live", `tab ${at} is live`);
+      const others = await Promise.all(tabs.slice(0, at).map(feedOf));
+      assert.deepEqual(others, Array(at).fill("paused"));
+    }
+    for (const [at, tab] of tabs.entries()) {
+      await tab.front();
+      await until(async () => (await feedOf(tab)) === "live", `tab ${at} is live again`);
+      await hub.publish("news", `while tab ${at} is shown`);
+      const shown = async () => (await newestOf(tab)) === `while tab ${at} is shown`;
+      await until(shown, `tab ${at} shows it`);
+      assert.deepEqual(tab.problems, []);
+    }
+    // Only the tab in front subscribes.
+    await until(async () => (await hub.metric("fanfare_subscribers")) === 1, "one tail is left");
   });
 
   it("looks as the screenshots show, in light, in dark and on a phone", async (t) => {
@@ -237,6 +303,9 @@ describe("the console", { concurrency: 2 }, () => {
         if (view.startsWith("channels/")) await tailed(page, 1);
         const wide = await page.evaluate(() => document.scrollingElement.scrollWidth);
         assert.ok(wide <= width, `${view || "overview"}, ${name}: ${wide} px in ${width}`);
+        const cut = await page.locator(".flush:visible").evaluateAll((cards) =>
+          cards.filter((card) => card.scrollWidth > card.clientWidth).length);
+        assert.equal(cut, 0, `${view}, ${name}: no table is wider than its card`);
         if (view.includes("wide")) continue;
         const file = `console-${view.replace("/", "-") || "overview"}-${name}.png`;
         await page.screenshot({ path: join(folder, file), fullPage: true });
