@@ -95,6 +95,8 @@ pub(crate) enum Command {
     },
     /// Takes the drain back.
     DrainCancel,
+    /// Says that the worker goes on.
+    Ping(oneshot::Sender<()>),
     /// Closes everything now.
     Stop,
 }
@@ -237,6 +239,25 @@ impl Fanout {
     pub fn set_config(&self, config: FanoutConfig) {
         self.live.write_stall_ms_max.store(config.write_stall_ms_max, Ordering::Relaxed);
         self.live.pinned_bytes_max.store(config.pinned_bytes_max, Ordering::Relaxed);
+    }
+
+    /// Whether all workers are there; resolves when each has come to its commands, so not while
+    /// one of them is stuck.
+    pub async fn answers(&self) -> bool {
+        let mut pongs = Vec::with_capacity(self.workers.len());
+        for (index, worker) in self.workers.iter().enumerate() {
+            let (ping, pong) = oneshot::channel();
+            if worker.commands.send(Command::Ping(ping)).await.is_err() {
+                return false;
+            }
+            self.hub.doorbell(index).ring();
+            pongs.push(pong);
+        }
+        let mut all = true;
+        for pong in pongs {
+            all &= pong.await.is_ok();
+        }
+        all
     }
 
     /// Closes everything now and waits for the threads.

@@ -211,6 +211,8 @@ impl Worker {
                 Ok(Command::Attach(attach)) => self.attach(*attach),
                 Ok(Command::Drain { period_ms, done }) => self.begin_drain(period_ms, done),
                 Ok(Command::DrainCancel) => self.cancel_drain(),
+                // Who asks may have lost patience.
+                Ok(Command::Ping(pong)) => pong.send(()).unwrap_or_default(),
                 Err(mpsc::error::TryRecvError::Empty) => return Ok(false),
                 Ok(Command::Stop) | Err(mpsc::error::TryRecvError::Disconnected) => return Err(()),
             }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub(crate) struct Budget {
     /// Nothing else hangs on it: it is a count.
     held: Arc<AtomicUsize>,
-    bytes_max: usize,
+    bytes_max: Arc<AtomicUsize>,
 }
 
 /// What one holder has charged.
@@ -32,7 +32,12 @@ pub(crate) struct BudgetMet(pub(crate) usize);
 
 impl Budget {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { held: Arc::default(), bytes_max }
+        Self { held: Arc::default(), bytes_max: Arc::new(AtomicUsize::new(bytes_max)) }
+    }
+
+    /// Changes how much may be held. What is held already stays, whatever it is.
+    pub(crate) fn set_bytes_max(&self, bytes_max: usize) {
+        self.bytes_max.store(bytes_max, Relaxed);
     }
 
     /// A charge of nothing yet.
@@ -55,9 +60,9 @@ impl Charge {
                 held.fetch_sub(less, Relaxed);
             }
         } else {
-            let more = bytes - self.bytes;
-            let fits = |held: usize| held.checked_add(more).filter(|held| held <= bytes_max);
-            held.fetch_update(Relaxed, Relaxed, fits).map_err(|_| BudgetMet(*bytes_max))?;
+            let (more, bytes_max) = (bytes - self.bytes, bytes_max.load(Relaxed));
+            let fits = |held: usize| held.checked_add(more).filter(|held| *held <= bytes_max);
+            held.fetch_update(Relaxed, Relaxed, fits).map_err(|_| BudgetMet(bytes_max))?;
         }
         self.bytes = bytes;
         Ok(())

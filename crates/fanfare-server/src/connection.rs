@@ -343,7 +343,7 @@ fn refuse(state: &State, wall: Wall) -> Response<Body> {
             "connections_per_address_max",
             config.connections_per_address_max,
         ),
-        Wall::Sockets => ("bytes of connections", "sockets_bytes_max", state.shares.sockets),
+        Wall::Sockets => ("bytes of connections", "sockets_bytes_max", state.shares().sockets),
         _ => ("connections", "connections_max", config.connections_max),
     };
     let detail = format!("the hub holds {max} {what}, its limit; try again later");

@@ -245,7 +245,7 @@ mod tests {
         let ticket = ticket.for_worker();
         assert_eq!(state.sockets.held_bytes(), SUBSCRIBER_BYTES);
         let mut rest = state.sockets.charge();
-        rest.resize(state.shares.sockets - SUBSCRIBER_BYTES).unwrap();
+        rest.resize(state.shares().sockets - SUBSCRIBER_BYTES).unwrap();
         let (wall, place) = state.enter(testing::peer(), place()).unwrap_err();
         assert_eq!(wall, Wall::Sockets);
         drop((ticket, rest, place));

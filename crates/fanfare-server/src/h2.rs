@@ -42,6 +42,8 @@ pub(crate) struct H2 {
     worker: WorkerIndex,
     /// Rung by the doorbell.
     notify: Arc<Notify>,
+    /// How many turns the task that takes marks has had.
+    turns: AtomicU64,
     members: Mutex<Members>,
     /// Subscriptions that streams hold.
     subscribers: AtomicUsize,
@@ -105,6 +107,7 @@ impl H2 {
             hub,
             worker,
             notify,
+            turns: AtomicU64::new(0),
             members: Mutex::default(),
             subscribers: AtomicUsize::new(0),
             stall_ms_max: AtomicU64::new(stall_ms_max),
@@ -123,6 +126,15 @@ impl H2 {
     /// Subscriptions that streams hold.
     pub(crate) fn subscribers(&self) -> usize {
         self.subscribers.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when the task that takes marks has had its turn.
+    pub(crate) async fn has_turned(&self) {
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.hub.doorbell(self.worker).ring();
+        while self.turns.load(Ordering::Relaxed) == turns {
+            sleep(Duration::from_millis(POLL_MS)).await;
+        }
     }
 
     /// Takes marks and wakes streams, for ever.
@@ -148,6 +160,7 @@ impl H2 {
             self.hub.doorbell(self.worker).take(self.worker, &mut marks);
             walking = self.mark(&marks, walking, &mut rounds);
             rounds.turn(self.now_ms());
+            self.turns.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
         }
     }
@@ -256,7 +269,6 @@ impl H2 {
     }
 
     /// Changes the stall limit.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a reload will call it"))]
     pub(crate) fn set_stall_ms_max(&self, stall_ms_max: u64) {
         self.stall_ms_max.store(stall_ms_max, Ordering::Relaxed);
     }

@@ -20,6 +20,7 @@ mod drain;
 mod entrance;
 mod guard;
 mod h2;
+mod handle;
 mod history;
 pub mod limits;
 mod lines;
@@ -53,6 +54,7 @@ mod usage;
 
 pub use config::{Config, LogFormat, Telemetry};
 pub use drain::{Drained, Phase};
+pub use handle::{Handle, Status};
 pub use memory::{Budgeted, MemoryShares, OverBudget};
 pub use process::ProcessCounts;
 pub use server::{Server, StartError};

@@ -42,7 +42,6 @@ impl Places {
         }
     }
 
-    #[allow(dead_code, reason = "a change of settings is about to call it")]
     /// Lets who waits look again, because the bound has changed.
     pub(crate) fn look_again(&self) {
         self.freed.notify_one();

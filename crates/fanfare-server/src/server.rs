@@ -21,6 +21,7 @@ use crate::{
     config::Config,
     drain::{self, Drained},
     h2::H2,
+    handle::Handle,
     limits::{CLOSE_MS_MAX, EXPORT_INTERVAL_MS, MAINTENANCE_CHANNELS_MAX, MAINTENANCE_INTERVAL_MS},
     listener,
     memory::{MemoryShares, OverBudget},
@@ -63,6 +64,11 @@ impl Server {
         self.admin_addr
     }
 
+    /// What the hub can be asked and told while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle::new(&self.shared)
+    }
+
     /// Serves until `drain` is cancelled, then sends everybody away and returns. A drain that
     /// operators ask for begins the same way, but the hub stays until `drain` is cancelled.
     pub async fn run(self, drain: CancellationToken) -> Drained {
@@ -102,21 +108,10 @@ pub(crate) fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<A
     let (h2_doorbell, h2_notify) = H2::doorbell();
     let mut doorbells = bells.doorbells();
     doorbells.push(h2_doorbell);
-    let limits = HubLimits {
-        channels_max: config.channels_max,
-        tombstones_max: config.tombstones_max,
-        journal_events_max: config.journal_events_max,
-        rings_bytes_max: config.rings_bytes_max,
-        idempotency_keys_max: config.idempotency_keys_max,
-        retention: config.retention,
-        retentions: config.channels.clone(),
-    };
+    let limits = hub_limits(&config);
     let epoch = Epoch::from_random(fastrand::u64(..));
     let hub = Arc::new(Hub::new(epoch, limits, doorbells));
-    let fanout_config = FanoutConfig {
-        write_stall_ms_max: config.write_stall_ms_max,
-        pinned_bytes_max: shares.pinned,
-    };
+    let fanout_config = fanout_config(&config, &shares);
     let workers = config.workers;
     let stall_ms_max = u64::from(config.write_stall_ms_max);
     let fanout = Fanout::start(Arc::clone(&hub), bells, fanout_config)?;
@@ -126,6 +121,24 @@ pub(crate) fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<A
     let state = Arc::new(state);
     let h2 = H2::new(hub, workers, h2_notify, stall_ms_max);
     Ok(Arc::new(Shared { state, fanout, h2, closing: CancellationToken::new() }))
+}
+
+/// The part of a configuration that is the workers'.
+pub(crate) fn fanout_config(config: &Config, shares: &MemoryShares) -> FanoutConfig {
+    FanoutConfig { write_stall_ms_max: config.write_stall_ms_max, pinned_bytes_max: shares.pinned }
+}
+
+/// The part of a configuration that is the hub's.
+pub(crate) fn hub_limits(config: &Config) -> HubLimits {
+    HubLimits {
+        channels_max: config.channels_max,
+        tombstones_max: config.tombstones_max,
+        journal_events_max: config.journal_events_max,
+        rings_bytes_max: config.rings_bytes_max,
+        idempotency_keys_max: config.idempotency_keys_max,
+        retention: config.retention,
+        retentions: config.channels.clone(),
+    }
 }
 
 /// Lets old events, idle channels and old keys go.

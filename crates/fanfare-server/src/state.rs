@@ -30,7 +30,7 @@ pub(crate) struct State {
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// How the memory of the process is divided.
-    pub(crate) shares: MemoryShares,
+    shares: ArcSwap<MemoryShares>,
     /// What requests may hold in memory together.
     pub(crate) requests: Budget,
     /// What connections and streams may.
@@ -79,7 +79,7 @@ impl State {
             broker,
             config: ArcSwap::from_pointee(config),
             metrics: Metrics::new(),
-            shares,
+            shares: ArcSwap::from_pointee(shares),
             requests: Budget::new(shares.requests),
             sockets: Budget::new(shares.sockets),
             connections: Arc::default(),
@@ -114,6 +114,20 @@ impl State {
     pub(crate) fn now_us(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// How the memory of the process is divided now.
+    pub(crate) fn shares(&self) -> MemoryShares {
+        **self.shares.load()
+    }
+
+    /// Puts settings in place.
+    pub(crate) fn put(&self, config: Config, shares: MemoryShares) {
+        self.requests.set_bytes_max(shares.requests);
+        self.sockets.set_bytes_max(shares.sockets);
+        self.shares.store(Arc::new(shares));
+        self.config.store(Arc::new(config));
+        self.connections.look_again();
     }
 
     /// The time in Unix milliseconds.

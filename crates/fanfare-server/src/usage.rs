@@ -58,8 +58,8 @@ impl State {
             hub(Limit::JournalEvents, held.journal_events, config.journal_events_max),
             hub(Limit::RingsBytes, held.bytes, config.rings_bytes_max),
             of("tombstones", held.tombstones, config.tombstones_max),
-            server(Reached::RequestsBytes, self.requests.held_bytes(), self.shares.requests),
-            server(Reached::SocketsBytes, self.sockets.held_bytes(), self.shares.sockets),
+            server(Reached::RequestsBytes, self.requests.held_bytes(), self.shares().requests),
+            server(Reached::SocketsBytes, self.sockets.held_bytes(), self.shares().sockets),
         ]
     }
 
@@ -76,9 +76,9 @@ impl State {
         [
             of("rings", held.bytes, config.rings_bytes_max),
             of("journal", journal(held.journal_events), journal(config.journal_events_max)),
-            of("requests", self.requests.held_bytes(), self.shares.requests),
-            of("sockets", self.sockets.held_bytes(), self.shares.sockets),
-            of("pinned", pinned_bytes, self.shares.pinned),
+            of("requests", self.requests.held_bytes(), self.shares().requests),
+            of("sockets", self.sockets.held_bytes(), self.shares().sockets),
+            of("pinned", pinned_bytes, self.shares().pinned),
         ]
     }
 }

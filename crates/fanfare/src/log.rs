@@ -14,13 +14,16 @@ use std::{
 
 use fanfare_server::{LogFormat, ProcessCounts, Telemetry};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Registry, filter::Targets, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 use self::queue::Queue;
 
 /// The log of the process.
 #[derive(Clone)]
 pub(crate) struct Log {
+    filter: reload::Handle<Targets, Registry>,
     queue: Queue,
 }
 
@@ -28,8 +31,9 @@ impl Log {
     /// Begins to log to standard error. Once in the life of a process.
     pub(crate) fn start(telemetry: &Telemetry, counts: Arc<ProcessCounts>) -> io::Result<Self> {
         let queue = Queue::start(io::stderr(), counts)?;
+        let (filter, handle) = reload::Layer::new(targets(&telemetry.log));
         let lines = fmt::layer().with_ansi(false).with_writer(queue.clone());
-        let registry = tracing_subscriber::registry().with(targets(&telemetry.log));
+        let registry = tracing_subscriber::registry().with(filter);
         let is_json = match telemetry.log_format {
             LogFormat::Auto => !io::stderr().is_terminal(),
             LogFormat::Human => false,
@@ -42,7 +46,13 @@ impl Log {
         };
         started.map_err(io::Error::other)?;
         panic::set_hook(Box::new(panicked));
-        Ok(Self { queue })
+        Ok(Self { filter: handle, queue })
+    }
+
+    /// Logs what these directives say from now on.
+    pub(crate) fn put(&self, directives: &str) {
+        // It fails when the subscriber is gone, and that lives as long as the process.
+        self.filter.reload(targets(directives)).unwrap_or_default();
     }
 
     /// Waits until what was logged is written, but not for ever.

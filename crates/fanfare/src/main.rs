@@ -8,8 +8,10 @@ mod command;
 mod limits;
 mod log;
 mod manual;
+mod reload;
 mod serve;
 mod settings;
+mod signals;
 mod terminal;
 
 use std::{env, future::Future, io, process::ExitCode};

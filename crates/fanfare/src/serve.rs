@@ -5,45 +5,43 @@ use std::{
     error::Error,
     fmt, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    process,
     sync::Arc,
 };
 
 use clap::ArgMatches;
 use fanfare_server::{Config, ProcessCounts, Server, StartError};
-use tokio::{
-    runtime,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     log::Log,
+    reload::{Reload, Sources},
     settings::{self, effective::Effective, machine::Machine, problem::Wrong},
+    signals::Signals,
     terminal,
 };
 
 /// Runs a hub until it has drained.
 pub(crate) fn serve(flags: &ArgMatches) -> Result<(), ServeError> {
-    let machine = Machine::probe();
-    let mut effective = configure(flags, &machine)?;
+    let (machine, variables) = (Machine::probe(), env::vars_os().collect());
+    let sources = Sources { flags: flags.clone(), variables, machine };
+    let mut effective = configure(&sources)?;
     let counts = Arc::<ProcessCounts>::default();
     let log =
         Log::start(&effective.config.telemetry, Arc::clone(&counts)).map_err(ServeError::System)?;
     warning(&effective.config).inspect(|words| tracing::warn!("{words}"));
     within(&mut effective, &machine).inspect(|words| tracing::warn!("{words}"));
-    let config = effective.config;
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::System)?;
-    let outcome = runtime.block_on(Box::pin(run(config, &machine, counts, &log)));
+    let outcome = runtime.block_on(Box::pin(run(sources, effective, counts, &log)));
     log.flush();
     outcome
 }
 
 /// Says whether the configuration is fine, or what holds if it is.
 pub(crate) fn check(flags: &ArgMatches) -> Result<(), ServeError> {
-    let machine = Machine::probe();
-    let mut effective = configure(flags, &machine)?;
+    let (machine, variables) = (Machine::probe(), env::vars_os().collect());
+    let mut effective = configure(&Sources { flags: flags.clone(), variables, machine })?;
     warning(&effective.config).inspect(|words| terminal::say(&format!("warning: {words}")));
     within(&mut effective, &machine).inspect(|words| terminal::say(&format!("warning: {words}")));
     let text = match (flags.get_flag("print"), flags.get_flag("json")) {
@@ -55,11 +53,10 @@ pub(crate) fn check(flags: &ArgMatches) -> Result<(), ServeError> {
 }
 
 /// Everything that can be wrong before a port is opened.
-fn configure(flags: &ArgMatches, machine: &Machine) -> Result<Effective, ServeError> {
-    let variables: Vec<_> = env::vars_os().collect();
-    let effective = settings::load(flags, &variables, machine).map_err(ServeError::Settings)?;
-    let config = &effective.config;
-    config.check().map_err(ServeError::Check)?;
+fn configure(sources: &Sources) -> Result<Effective, ServeError> {
+    let Sources { flags, variables, machine } = sources;
+    let effective = settings::load(flags, variables, machine).map_err(ServeError::Settings)?;
+    effective.config.check().map_err(ServeError::Check)?;
     Ok(effective)
 }
 
@@ -82,17 +79,18 @@ fn within(effective: &mut Effective, machine: &Machine) -> Option<String> {
 }
 
 async fn run(
-    config: Config,
-    machine: &Machine,
+    sources: Sources,
+    holds: Effective,
     counts: Arc<ProcessCounts>,
     log: &Log,
 ) -> Result<(), ServeError> {
     let signals = Signals::new().map_err(ServeError::System)?;
-    let server = Server::bind(config.clone(), counts).map_err(ServeError::Start)?;
+    let config = &holds.config;
+    let server = Server::bind(config.clone(), Arc::clone(&counts)).map_err(ServeError::Start)?;
     let (public, admin) = (server.public_addr(), server.admin_addr());
-    let open_files_max = machine.open_files_max;
+    let open_files_max = sources.machine.open_files_max;
     tracing::info!(version = VERSION, %public, %admin, "the hub starts");
-    tell_settings(&config, open_files_max);
+    tell_settings(config, open_files_max);
     let urls = announcement(public, admin);
     let connections_max = config.connections_max;
     // A hub whose output nobody reads is still a hub.
@@ -101,7 +99,8 @@ async fn run(
     )));
 
     let drain = CancellationToken::new();
-    tokio::spawn(drain_on_signal(signals, drain.clone(), log.clone()));
+    let reload = Reload { sources, holds, hub: server.handle(), log: log.clone(), counts };
+    tokio::spawn(signals.obey(drain.clone(), reload, log.clone()));
     let drained = Box::pin(server.run(drain)).await;
     let all = if drained.in_time { "all in time" } else { "not all in time" };
     tracing::info!("drained: {} subscribers, {all}", drained.subscribers_sent_away);
@@ -121,39 +120,6 @@ fn tell_settings(config: &Config, open_files_max: u64) {
         drain_period_ms = config.drain_period_ms,
         "settings"
     );
-}
-
-/// The first signal begins the drain, the second one exits now, as if it had not been caught.
-async fn drain_on_signal(mut signals: Signals, drain: CancellationToken, log: Log) {
-    signals.next().await;
-    tracing::info!("draining; a second signal exits now");
-    drain.cancel();
-    let signal = signals.next().await;
-    tracing::warn!("a second signal: exiting now");
-    log.flush();
-    process::exit(SIGNAL_EXIT_CODE + signal.as_raw_value());
-}
-
-/// The signals that ask a process to stop.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> SignalKind {
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalKind::interrupt(),
-            _ = self.terminate.recv() => SignalKind::terminate(),
-        }
-    }
 }
 
 /// What a start prints: where the hub is, and two commands to try it.
@@ -217,8 +183,6 @@ impl Error for ServeError {
     }
 }
 
-/// What a shell adds to the number of the signal that ended a process.
-const SIGNAL_EXIT_CODE: i32 = 128;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(test)]

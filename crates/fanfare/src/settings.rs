@@ -41,11 +41,21 @@ pub(crate) fn load(
     variables: &[(OsString, OsString)],
     machine: &Machine,
 ) -> Result<Effective, Wrong> {
+    load_with(flags, variables, machine, Vec::new())
+}
+
+/// The same with a layer above all others.
+pub(crate) fn load_with(
+    flags: &ArgMatches,
+    variables: &[(OsString, OsString)],
+    machine: &Machine,
+    top: Vec<Given>,
+) -> Result<Effective, Wrong> {
     let Some((place, path)) = file_path(flags, variables)? else {
-        return resolve(flags, variables, None, machine);
+        return resolve(flags, variables, None, machine, top);
     };
     match fs::read_to_string(&path) {
-        Ok(text) => resolve(flags, variables, Some((&path, &text)), machine),
+        Ok(text) => resolve(flags, variables, Some((&path, &text)), machine, top),
         Err(error) => {
             let what = format!("the file {path} cannot be read: {error}");
             Err(Wrong { problems: vec![Problem::new(place, what)] })
@@ -77,13 +87,14 @@ fn resolve(
     variables: &[(OsString, OsString)],
     file: Option<(&str, &str)>,
     machine: &Machine,
+    top: Vec<Given>,
 ) -> Result<Effective, Wrong> {
     let mut problems = Vec::new();
     let file =
         file.map_or_else(File::default, |(path, text)| file::parse(path, text, &mut problems));
     let from_variables = layers::variables(variables, &mut problems);
     let mut draft = Draft::new();
-    let given = [file.given, from_variables, layers::flags(flags)];
+    let given = [file.given, from_variables, layers::flags(flags), top];
     let machine = with_budget(machine, &given);
     for layer in [layers::defaults(&machine)].into_iter().chain(given) {
         draft.lay(layer, &mut problems);
@@ -147,7 +158,7 @@ mod tests {
         let flags = command.try_get_matches_from(flags).unwrap();
         let variables: Vec<_> =
             variables.iter().map(|(name, text)| (name.into(), text.into())).collect();
-        resolve(&flags, &variables, Some(("f.toml", text)), &MACHINE)
+        resolve(&flags, &variables, Some(("f.toml", text)), &MACHINE, Vec::new())
     }
 
     fn wrong(flags: &[&str], variables: &[(&str, &str)], text: &str) -> String {
@@ -395,7 +406,7 @@ mod tests {
         let tiny = Machine { cores: 1, budget_bytes: 64 << 20, open_files_max: 64 };
         let huge = Machine { cores: 512, budget_bytes: 64 << 40, open_files_max: u64::MAX };
         for machine in [tiny, huge] {
-            assert!(resolve(&flags, &[], None, &machine).is_ok(), "{machine:?}");
+            assert!(resolve(&flags, &[], None, &machine, Vec::new()).is_ok(), "{machine:?}");
         }
     }
 

@@ -46,6 +46,31 @@ enum Source {
     AllChannels,
 }
 
+/// A setting that has another value in a newer configuration.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// Its key.
+    pub(crate) key: &'static str,
+    /// The value of before, as it could be given.
+    pub(crate) old: String,
+    /// The newer one.
+    pub(crate) new: String,
+    /// The value of before as a layer gives it; none if a running hub can change it.
+    kept: Option<Given>,
+}
+
+impl Change {
+    /// The value of before as a layer above all others gives it.
+    pub(crate) fn pin(&self) -> Option<Given> {
+        self.kept.clone()
+    }
+
+    /// Whether a running hub can change it.
+    pub(crate) fn is_live(&self) -> bool {
+        self.kept.is_none()
+    }
+}
+
 /// One `[[channels]]` table.
 #[derive(Debug)]
 struct Channels {
@@ -65,6 +90,28 @@ impl Effective {
         let settings: Vec<_> = rows.map(Setting::of).collect();
         let channels = tables.into_iter().map(|table| Channels::of(table, &settings)).collect();
         Self { config, settings, channels }
+    }
+
+    /// What has another value in a newer configuration. The tables of channels count as one.
+    pub(crate) fn changes(&self, newer: &Self) -> Vec<Change> {
+        let pairs = self.settings.iter().zip(&newer.settings);
+        let mut changes: Vec<_> =
+            pairs.filter(|(old, new)| old.json() != new.json()).map(Setting::change).collect();
+        let tables = |effective: &Self| {
+            let settings = |c: &Channels| c.settings.iter().map(Setting::json).collect::<Vec<_>>();
+            let table = |channels: &Channels| (channels.pattern.clone(), settings(channels));
+            effective.channels.iter().map(table).collect::<Vec<_>>()
+        };
+        if tables(self) != tables(newer) {
+            let count = |effective: &Self| format!("{} patterns", effective.channels.len());
+            changes.push(Change {
+                key: "channels",
+                old: count(self),
+                new: count(newer),
+                kept: None,
+            });
+        }
+        changes
     }
 
     /// Bounds the connections by the files that may be open, which is not the user's mistake.
@@ -143,6 +190,20 @@ impl Setting {
             _ => None,
         };
         Self { row, texts: texts.clone(), source: Source::Place(place.clone()), note }
+    }
+
+    /// What has changed from an older value to this one.
+    fn change((old, new): (&Self, &Self)) -> Change {
+        let row = old.row;
+        let kept = || {
+            let place = match &old.source {
+                Source::Place(place) => place.clone(),
+                Source::AllChannels => Place::Default(row.flag),
+            };
+            Given { row, place, texts: old.texts.clone() }
+        };
+        let kept = (!row.live).then(kept);
+        Change { key: row.key, old: old.shown(), new: new.shown(), kept }
     }
 
     /// A line of TOML, and the comment that belongs to it.

@@ -16,7 +16,7 @@ use crate::support::{
 const NDJSON: [(&str, &str); 1] = [("Content-Type", "application/x-ndjson")];
 
 /// The lines that a hub logged, each a JSON object.
-fn lines(said: &str) -> Vec<Value> {
+pub(crate) fn lines(said: &str) -> Vec<Value> {
     said.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
         .collect()

@@ -1,5 +1,5 @@
 //! The life of a hub's process as its operators see it: what it logs, and that this never holds
-//! it up.
+//! it up, and how it takes new settings.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,3 +7,4 @@
 mod support;
 
 mod logs;
+mod reload;

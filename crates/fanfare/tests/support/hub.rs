@@ -107,6 +107,17 @@ impl Hub {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
 
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> String {
+        self.config.as_ref().unwrap().display().to_string()
+    }
+
+    /// Gives it another configuration file and has it read that.
+    pub(crate) fn reconfigure(&self, toml: &str) {
+        fs::write(self.config.as_ref().unwrap(), toml).unwrap();
+        kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
+    }
+
     /// Kills it without a word, as a crash would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
