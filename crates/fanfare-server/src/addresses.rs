@@ -61,7 +61,7 @@ pub(crate) enum Refused {
     /// It has all that it may have; holds the nanoseconds after which a token comes, if one does.
     Met(u64),
     /// There is no room to remember it.
-    NoRoom,
+    TableFull,
 }
 
 impl Addresses {
@@ -92,7 +92,7 @@ impl Addresses {
         });
         match counted {
             Ok(()) => Ok(Some(Share { addresses: Arc::clone(self), address })),
-            Err(Refused::NoRoom) if connections_max == 0 => Ok(None),
+            Err(Refused::TableFull) if connections_max == 0 => Ok(None),
             Err(refused) => Err(refused),
         }
     }
@@ -171,11 +171,11 @@ impl Addresses {
         if is_full && !shard.entries.contains_key(&address) {
             // However often this happens, the whole of it is looked at now and then only.
             if now_ns.saturating_sub(shard.swept_at_ns) < SWEEP_INTERVAL_NS {
-                return Err(Refused::NoRoom);
+                return Err(Refused::TableFull);
             }
             self.sweep_shard(&mut shard, now_ns);
             if shard.entries.len() >= self.shard_max {
-                return Err(Refused::NoRoom);
+                return Err(Refused::TableFull);
             }
         }
         match shard.entries.entry(address) {
@@ -278,8 +278,8 @@ mod tests {
         assert_eq!(held.len(), table.len());
         let new = addresses(20_000).skip(10_000);
         for address in new.take(100) {
-            assert_eq!(table.connect(address, 1, 9 * SECOND).unwrap_err(), Refused::NoRoom);
-            assert_eq!(table.subscribe(address, 1, 9 * SECOND), Err(Refused::NoRoom));
+            assert_eq!(table.connect(address, 1, 9 * SECOND).unwrap_err(), Refused::TableFull);
+            assert_eq!(table.subscribe(address, 1, 9 * SECOND), Err(Refused::TableFull));
             // Without a limit there is nothing to count for.
             assert!(table.connect(address, 0, 9 * SECOND).unwrap().is_none());
         }

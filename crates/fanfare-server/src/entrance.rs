@@ -207,7 +207,7 @@ impl Refused {
     pub(crate) fn limit(self, met: Reached) -> Reached {
         match self {
             Self::Met(_) => met,
-            Self::NoRoom => Reached::Addresses,
+            Self::TableFull => Reached::Addresses,
         }
     }
 }

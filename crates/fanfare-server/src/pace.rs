@@ -41,7 +41,7 @@ impl State {
             self.metrics.reached(refused.limit(Reached::PublishRatePerAddress));
             let wait_ns = match refused {
                 Refused::Met(wait_ns) => wait_ns,
-                Refused::NoRoom => NO_ROOM_WAIT_NS,
+                Refused::TableFull => TABLE_FULL_WAIT_NS,
             };
             return Err(Problem::too_fast("publish_rate_per_address_max", each, wait_ns));
         }
@@ -67,7 +67,7 @@ impl State {
             let reserved = self.gate.addresses.reserve_publish(client, each, now_ns);
             let limit = |refused: Refused| refused.limit(Reached::PublishRatePerAddress);
             let limit = reserved.map_or_else(limit, |_| Reached::PublishRatePerAddress);
-            wait_ns = reserved.unwrap_or(NO_ROOM_WAIT_NS);
+            wait_ns = reserved.unwrap_or(TABLE_FULL_WAIT_NS);
             if wait_ns > 0 {
                 self.metrics.reached(limit);
             }
@@ -116,7 +116,7 @@ pub(crate) struct Turn {
 /// How often who waits long looks whether the settings have changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// What an event waits whose address cannot be remembered: until that may be different.
-const NO_ROOM_WAIT_NS: u64 = 1_000_000_000;
+const TABLE_FULL_WAIT_NS: u64 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -209,7 +209,8 @@ mod tests {
             let state = Arc::clone(&state);
             tokio::spawn(async move { post(&state, peer(1), "application/x-ndjson", body).await })
         };
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let wait = Instant::now() + Duration::from_millis(1_500);
+        sleep_until(wait).await;
         state.drain.publishes_end.turn_on();
         let problem = publish.await.unwrap().unwrap_err();
         assert_eq!(problem.kind(), Kind::Draining);
@@ -227,8 +228,9 @@ mod tests {
             let state = Arc::clone(&state);
             tokio::spawn(async move { post(&state, peer(1), "application/x-ndjson", body).await })
         };
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        state.set_config(testing::config());
+        let wait = Instant::now() + Duration::from_millis(1_500);
+        sleep_until(wait).await;
+        state.put(testing::config(), state.shares());
         publish.await.unwrap().unwrap();
         assert!(began.elapsed() < Duration::from_secs(5));
         assert_eq!(state.hub.published_total(), 1_000);

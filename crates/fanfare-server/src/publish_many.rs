@@ -223,7 +223,7 @@ impl<B: Incoming> Many<B> {
         Ok(())
     }
 
-    /// Waits for a turn. The publisher has the acks that there are, and what it sent is charged for.
+    /// Waits for a turn. The publisher has the acks that there are; what it sent is charged for.
     async fn wait(&mut self, turn: Turn, acks: &mut Acks, bytes: usize) -> Result<(), Problem> {
         self.charge.resize(self.source.held_bytes() + bytes)?;
         acks.hand_over().await?;

@@ -99,12 +99,6 @@ impl State {
         self.config.load()
     }
 
-    /// Lets other settings hold from now on.
-    #[cfg(test)]
-    pub(crate) fn set_config(&self, config: Config) {
-        self.config.store(Arc::new(config));
-    }
-
     /// Nanoseconds since the process started: a clock that never goes back.
     pub(crate) fn now_ns(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)

@@ -34,6 +34,7 @@ fn a_publisher_that_idles_a_minute_goes_on() {
     let told = problem(&pausing.answer(), 408, "body-idle");
     assert_eq!((&told["accepted"], &told["limit"]["value"]), (&1.into(), &30_000.into()));
     assert_eq!(kept(&hub, "b"), ["1"]);
+    assert_eq!(crate::limits::reached(&hub, "body_idle"), 1.0);
     for client in [&mut fresh, &mut used] {
         client.request("POST", "/channels/a", &[], b"2");
         assert_eq!(client.answer().status(), 200);

@@ -148,13 +148,18 @@ fn who_disconnects_is_noticed_and_every_count_follows() {
 
 /// A client that has subscribed and whose kernel takes next to nothing.
 pub(crate) fn slow(hub: &Hub, target: &str) -> Client {
+    let mut client = narrow(hub);
+    client.request("GET", target, &[], b"");
+    client
+}
+
+/// A client whose kernel takes next to nothing.
+pub(crate) fn narrow(hub: &Hub) -> Client {
     let raw = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     // Before the connection: the window that is offered follows from it.
     sockopt::set_socket_recv_buffer_size(&raw, 2_048).unwrap();
     connect(&raw, &hub.public()).unwrap();
-    let mut client = Client::over(TcpStream::from(raw));
-    client.request("GET", target, &[], b"");
-    client
+    Client::over(TcpStream::from(raw))
 }
 
 /// Publishes events of 20 kB that begin with these numbers.
