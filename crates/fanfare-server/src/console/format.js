@@ -57,8 +57,10 @@ export function ago(time, now) {
 export const rate = (number, write = short) =>
   (number ?? null) === null ? NONE : `${write(number)}/s`;
 
-export const percent = (share) =>
-  `${Number((100 * share).toPrecision(share < 0.1 ? 2 : 3))}\u00a0%`;
+export function percent(share) {
+  const few = share > 0 && share < 0.0001;
+  return `${few ? "<0.01" : Number((100 * share).toPrecision(share < 0.1 ? 2 : 3))}\u00a0%`;
+}
 
 export const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
