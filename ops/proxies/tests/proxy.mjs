@@ -34,7 +34,12 @@ export const RECIPE_OF = {
     here: ({ port }) => [["bind 0.0.0.0:80\n", `bind 127.0.0.1:${port}\n`]],
     command: ({ file }) => ["haproxy", "-db", "-f", file],
     cuts: true,
-    http2: [`\n    server hub ${HUB}\n`, `\n    server hub ${HUB} proto h2\n`],
+    http2: [
+      `\n    server hub ${HUB}\n`,
+      `\n    server hub ${HUB} proto h2\n    http-reuse always\n`,
+    ],
+    // Over HTTP/2 it may close a client's connection, in place of an answer, when the hub goes.
+    hangsUp: true,
   },
   caddy: {
     file: "Caddyfile",
