@@ -89,7 +89,7 @@ function add({ id, type, data }) {
   const own = control[type]?.(JSON.parse(data));
   if (!own) received += 1;
   const isReplayed = !own && seqOf(id) <= replayedSeq;
-  const row = { id, type, data, own, time: isReplayed ? "kept" : clock(new Date()) };
+  const row = { id, type, data, own, at: isReplayed ? null : Date.now() };
   if (fresh.unshift(row) === 1) requestAnimationFrame(showRows);
   if (fresh.length > ROWS_MAX) fresh.pop();
 }
@@ -107,13 +107,13 @@ function showRows() {
   while (list.children.length > ROWS_MAX) list.lastChild.remove();
 }
 
-function rowOf({ id, type, data, own, time }) {
+function rowOf({ id, type, data, own, at }) {
   const shownData = own ?? (data.length > DATA_CHARS_MAX
     ? `${data.slice(0, DATA_CHARS_MAX)}… (${count(data.length)} characters)` : data);
   return element("li", { "data-kind": own ? type.replace("fanfare.", "") : "event" },
     element("span", { class: "type" }, own ? type.replace("fanfare.", "") : type),
     element("code", { class: "id" }, id ?? ""),
-    element("time", {}, time),
+    element("time", {}, at ? clock(new Date(at)) : "kept"),
     element("pre", { class: "data" }, shownData));
 }
 
