@@ -272,6 +272,15 @@ impl Fanout {
         self.workers.iter().filter_map(thread).try_for_each(JoinHandle::join)
     }
 
+    /// Whether a worker has ended: by [`stop`](Self::stop), or by a panic.
+    pub fn has_ended(&self) -> bool {
+        let ended = |thread: &Option<JoinHandle<()>>| match thread {
+            Some(thread) => thread.is_finished(),
+            None => true,
+        };
+        self.workers.iter().any(|worker| worker.thread.lock().is_ok_and(|thread| ended(&thread)))
+    }
+
     /// What all workers counted.
     pub fn totals(&self) -> Totals {
         self.workers.iter().fold(Totals::default(), |sum, w| sum.plus(&w.report.load().totals))

@@ -58,6 +58,16 @@ impl Handle {
         Status { subscribers, phase, departed, left_ms }
     }
 
+    /// How long the drain takes that is under way, or would if it began now.
+    pub fn drain_takes(&self) -> Duration {
+        let Shared { state, .. } = &*self.shared;
+        if state.drain.is_on() {
+            return state.drain.time_left();
+        }
+        let config = state.config();
+        Duration::from_millis(u64::from(config.drain_delay_ms) + u64::from(config.drain_period_ms))
+    }
+
     /// Whether all workers, and the task of HTTP/2, answer within this time.
     pub async fn answers_within(&self, time: Duration) -> bool {
         let Shared { fanout, h2, .. } = &*self.shared;

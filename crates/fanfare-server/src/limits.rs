@@ -172,6 +172,8 @@ pub(crate) const MAINTENANCE_CHANNELS_MAX: usize = 64;
 pub(crate) const EXPORT_INTERVAL_MS: u64 = 1_000;
 /// Bytes of a path that the log repeats: the longest name of a channel, escaped, fits in.
 pub(crate) const LOGGED_PATH_BYTES_MAX: usize = 1_024;
+/// Milliseconds between two looks whether a part of the hub has panicked.
+pub(crate) const BROKEN_LOOK_INTERVAL_MS: u64 = 500;
 /// Milliseconds between two looks at something that is about to end.
 pub(crate) const POLL_MS: u64 = 20;
 

@@ -12,6 +12,7 @@ use fanfare_core::{Broker, Epoch, Hub, HubLimits, MemoryBroker};
 use fanfare_fanout::{Bells, Fanout, FanoutConfig};
 use tokio::{
     net::TcpListener,
+    task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,7 +23,10 @@ use crate::{
     drain::{self, Drained},
     h2::H2,
     handle::Handle,
-    limits::{CLOSE_MS_MAX, EXPORT_INTERVAL_MS, MAINTENANCE_CHANNELS_MAX, MAINTENANCE_INTERVAL_MS},
+    limits::{
+        BROKEN_LOOK_INTERVAL_MS, CLOSE_MS_MAX, EXPORT_INTERVAL_MS, MAINTENANCE_CHANNELS_MAX,
+        MAINTENANCE_INTERVAL_MS,
+    },
     listener,
     memory::{MemoryShares, OverBudget},
     metrics,
@@ -71,6 +75,10 @@ impl Server {
 
     /// Serves until `drain` is cancelled, then sends everybody away and returns. A drain that
     /// operators ask for begins the same way, but the hub stays until `drain` is cancelled.
+    ///
+    /// # Panics
+    ///
+    /// When a part of the hub panics: the rest alone would look alive and serve only some.
     pub async fn run(self, drain: CancellationToken) -> Drained {
         let Self { shared, public, admin, .. } = self;
         let state = Arc::clone(&shared.state);
@@ -88,16 +96,28 @@ impl Server {
             drain.cancelled().await;
             state.drain.stop(&state.config());
         };
-        let (drained, ()) = tokio::join!(drain::run(&shared), stop);
+        let drained = tokio::select! {
+            (drained, ()) = async { tokio::join!(drain::run(&shared), stop) } => drained,
+            () = until_broken(&shared, &tasks) => panic!("a part of the hub has ended"),
+        };
         shared.closing.cancel();
         connections.close();
         // Requests that do not end by themselves are cut with the process.
         drop(timeout(Duration::from_millis(CLOSE_MS_MAX), connections.wait()).await);
-        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        tasks.iter().for_each(JoinHandle::abort);
         if let Err(panic) = shared.fanout.stop().await {
             std::panic::resume_unwind(panic);
         }
         drained
+    }
+}
+
+/// Resolves when a worker or one of the tasks has ended, which only panics do.
+async fn until_broken(shared: &Shared, tasks: &[JoinHandle<()>]) {
+    let mut ticks = interval(Duration::from_millis(BROKEN_LOOK_INTERVAL_MS));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !shared.fanout.has_ended() && !tasks.iter().any(JoinHandle::is_finished) {
+        ticks.tick().await;
     }
 }
 
@@ -244,5 +264,28 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_ends_is_noticed() {
+        let shared = testing::shared();
+        let endless = || tokio::spawn(std::future::pending());
+        let soon = Duration::from_millis(3 * BROKEN_LOOK_INTERVAL_MS);
+        let is_broken = async |tasks: &[JoinHandle<()>]| {
+            timeout(soon, until_broken(&shared, tasks)).await.is_ok()
+        };
+        assert!(!is_broken(&[endless(), endless()]).await);
+        assert!(is_broken(&[endless(), tokio::spawn(async { panic!("on purpose") })]).await);
+        let answers = || shared.fanout.answers();
+        assert!(answers().await);
+        shared.fanout.stop().await.unwrap();
+        assert!(!answers().await);
+        assert!(is_broken(&[endless()]).await);
     }
 }

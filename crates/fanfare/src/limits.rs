@@ -11,6 +11,12 @@ pub(crate) const LOG_LINES_MAX: usize = 1_024;
 /// How long the end of the process waits for them to be written.
 pub(crate) const LOG_FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// How often the service manager is told how the hub is, if that has changed.
+pub(crate) const NOTIFY_STATUS_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the end of the process may take beyond the drain: the last peers close, requests are
+/// cut, the log is written.
+pub(crate) const STOP_TIME_EXTRA: Duration = Duration::from_secs(10);
+
 /// How long the client commands wait for a connection.
 pub(crate) const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long they wait for the head of an answer after the request is sent.

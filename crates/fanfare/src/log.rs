@@ -61,6 +61,15 @@ impl Log {
     }
 }
 
+/// Flushes the log when it is dropped.
+pub(crate) struct FlushAtEnd<'a>(pub(crate) &'a Log);
+
+impl Drop for FlushAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.flush();
+    }
+}
+
 /// Reads directives such as `info,fanfare_server=debug`, or says what is wrong with them.
 pub(crate) fn parse(text: &str) -> Result<Targets, String> {
     let mut targets = Targets::new();

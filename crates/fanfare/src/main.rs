@@ -8,6 +8,7 @@ mod command;
 mod limits;
 mod log;
 mod manual;
+mod notify;
 mod reload;
 mod serve;
 mod settings;

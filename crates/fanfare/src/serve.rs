@@ -14,7 +14,8 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    log::Log,
+    log::{FlushAtEnd, Log},
+    notify::Notify,
     reload::{Reload, Sources},
     settings::{self, effective::Effective, machine::Machine, problem::Wrong},
     signals::Signals,
@@ -33,9 +34,9 @@ pub(crate) fn serve(flags: &ArgMatches) -> Result<(), ServeError> {
     within(&mut effective, &machine).inspect(|words| tracing::warn!("{words}"));
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::System)?;
-    let outcome = runtime.block_on(Box::pin(run(sources, effective, counts, &log)));
-    log.flush();
-    outcome
+    // Also when a panic ends it.
+    let _flushed = FlushAtEnd(&log);
+    runtime.block_on(Box::pin(run(sources, effective, counts, &log)))
 }
 
 /// Says whether the configuration is fine, or what holds if it is.
@@ -99,8 +100,12 @@ async fn run(
     )));
 
     let drain = CancellationToken::new();
-    let reload = Reload { sources, holds, hub: server.handle(), log: log.clone(), counts };
-    tokio::spawn(signals.obey(drain.clone(), reload, log.clone()));
+    let notify = Arc::new(Notify::new(&sources.variables));
+    let hub = server.handle();
+    let reload = Reload { sources, holds, hub: hub.clone(), log: log.clone(), counts };
+    tokio::spawn(signals.obey(drain.clone(), reload, log.clone(), Arc::clone(&notify)));
+    notify.ready();
+    tokio::spawn(async move { notify.run(hub).await });
     let drained = Box::pin(server.run(drain)).await;
     let all = if drained.in_time { "all in time" } else { "not all in time" };
     tracing::info!("drained: {} subscribers, {all}", drained.subscribers_sent_away);

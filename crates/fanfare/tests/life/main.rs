@@ -1,5 +1,6 @@
 //! The life of a hub's process as its operators see it: what it logs, and that this never holds
-//! it up, and how it takes new settings.
+//! it up, how it takes new settings, and what
+//! its service manager is told.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,4 +8,5 @@
 mod support;
 
 mod logs;
+mod notify;
 mod reload;

@@ -48,7 +48,12 @@ pub(crate) struct Exit {
 impl Hub {
     /// Starts a hub with these flags, on free ports of loopback unless they say where.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::launch(flags, None)
+        Self::launch(flags, None, &[])
+    }
+
+    /// Starts a hub with these flags and these variables, and no others.
+    pub(crate) fn with_variables(flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::launch(flags, None, variables)
     }
 
     /// Starts a hub with these flags and a configuration file of this text.
@@ -58,11 +63,12 @@ impl Hub {
         let name = format!("fanfare-test-{}-{number}.toml", process::id());
         let path = std::env::temp_dir().join(name);
         fs::write(&path, toml).unwrap();
-        Self::launch(flags, Some(path))
+        Self::launch(flags, Some(path), &[])
     }
 
-    fn launch(flags: &[&str], config: Option<PathBuf>) -> Self {
+    fn launch(flags: &[&str], config: Option<PathBuf>, variables: &[(&str, &str)]) -> Self {
         let mut command = command(flags);
+        command.envs(variables.iter().copied());
         for listener in ["--listen", "--admin-listen"] {
             if !flags.contains(&listener) {
                 command.args([listener, "127.0.0.1:0"]);
@@ -115,6 +121,11 @@ impl Hub {
     /// Gives it another configuration file and has it read that.
     pub(crate) fn reconfigure(&self, toml: &str) {
         fs::write(self.config.as_ref().unwrap(), toml).unwrap();
+        self.hang_up();
+    }
+
+    /// Has it read its settings again.
+    pub(crate) fn hang_up(&self) {
         kill_process(Pid::from_child(&self.child), Signal::HUP).unwrap();
     }
 
