@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod publish;
 pub(crate) mod subscribe;
+pub(crate) mod top;
 
 mod amount;
 mod control;

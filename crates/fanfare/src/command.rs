@@ -33,6 +33,7 @@ pub(crate) fn shown() -> Command {
         publish(),
         subscribe(),
         operator::channels(),
+        operator::top(),
         operator::drain(),
         operator::health(),
         check(),

@@ -36,6 +36,17 @@ pub(crate) const PROGRESS_LINES_EVERY: u32 = 10;
 /// [`ANSWER_BYTES_MAX`].
 pub(crate) const CHANNELS_PAGE: u64 = 500;
 
+/// How often `fanfare top` looks at a hub.
+pub(crate) const TOP_INTERVAL: Duration = Duration::from_secs(1);
+/// Moments that it remembers, for its small charts: two minutes.
+pub(crate) const TOP_HISTORY: usize = 120;
+/// Channels that it asks for: more than the tallest terminal shows.
+pub(crate) const TOP_CHANNELS: u64 = 200;
+/// Channels of its snapshot.
+pub(crate) const TOP_SNAPSHOT_CHANNELS: usize = 20;
+/// Keys that wait while it looks at the hub; a person types no more.
+pub(crate) const TOP_KEYS_MAX: usize = 16;
+
 /// Bytes of standard input that are read as one event: as many as a hub can be set to take.
 pub(crate) const INPUT_EVENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Bytes of standard input that are sent as one piece of a stream.

@@ -20,7 +20,7 @@ use std::{env, future::Future, io, process::ExitCode};
 use mimalloc::MiMalloc;
 
 use crate::{
-    client::{channels, drain, health, hub::ClientError, publish, subscribe},
+    client::{channels, drain, health, hub::ClientError, publish, subscribe, top},
     command::operator,
 };
 
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Some(("publish", flags)) => asked(command::to_publish(flags), publish::run),
         Some(("subscribe", flags)) => asked(command::to_subscribe(flags), subscribe::run),
         Some(("channels", flags)) => asked(operator::to_channels(flags), channels::run),
+        Some(("top", flags)) => asked(operator::to_top(flags), top::run),
         Some(("drain", flags)) => asked(operator::to_drain(flags), drain::run),
         Some(("health", flags)) => asked(operator::to_health(flags), health::run),
         Some(("completions", flags)) => printed(manual::completions(flags)),

@@ -61,7 +61,7 @@ pub(crate) fn report(error: &(dyn Error + 'static)) {
 }
 
 /// An error and its causes; a cause that its error already tells is not told again.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

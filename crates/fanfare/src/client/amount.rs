@@ -48,6 +48,21 @@ pub(crate) fn time(ms: u64) -> String {
     }
 }
 
+/// A latency.
+pub(crate) fn latency(ms: f64) -> String {
+    match ms {
+        ..1.0 => format!("{ms:.2} ms"),
+        ..10.0 => format!("{ms:.1} ms"),
+        ..1_000.0 => format!("{ms:.0} ms"),
+        _ => format!("{:.1} s", ms / 1_000.0),
+    }
+}
+
+/// A part of a whole, in percent.
+pub(crate) fn percent(used: u64, of: u64) -> u64 {
+    if of == 0 { 0 } else { (used as f64 * 100.0 / of as f64).round() as u64 }
+}
+
 /// Text of others as part of a line of ours: nothing in it moves the cursor, hides, or turns the
 /// direction of what follows.
 pub(crate) fn visible(text: &str) -> String {
@@ -113,9 +128,16 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_nothing_is_nothing() {
+        assert_eq!([percent(1, 3), percent(0, 0), percent(5, 4)], [33, 0, 125]);
+    }
+
+    #[test]
     fn times_have_two_units() {
         let of_ms = [0, 59_999, 61_000, 3_661_000, 90_061_000].map(time);
         assert_eq!(of_ms, ["0s", "59s", "1m 1s", "1h 1m", "1d 1h"]);
+        let of_ms = [0.034, 3.26, 18.4, 2_530.0].map(latency);
+        assert_eq!(of_ms, ["0.03 ms", "3.3 ms", "18 ms", "2.5 s"]);
     }
 
     #[test]

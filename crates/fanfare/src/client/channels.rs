@@ -142,7 +142,7 @@ impl Page {
 }
 
 impl Facts {
-    fn row(&self) -> [String; 6] {
+    pub(super) fn row(&self) -> [String; 6] {
         let unknown = || "-".to_owned();
         let closed = self.closed.iter().map(|reason| format!(" ({reason})"));
         let name: String = [self.channel.clone()].into_iter().chain(closed).collect();
@@ -158,7 +158,7 @@ impl Facts {
 }
 
 /// The name is last: it may be long, and the numbers stay where they are.
-const COLUMNS: [Column; 6] = [
+pub(super) const COLUMNS: [Column; 6] = [
     Column::Right("SUBSCRIBERS"),
     Column::Right("EVENTS/S"),
     Column::Right("EVENTS"),

@@ -94,7 +94,7 @@ fn ended(last: &stats::Drain) -> Result<String, ClientError> {
 }
 
 /// How far it is.
-fn words(drain: &stats::Drain) -> String {
+pub(super) fn words(drain: &stats::Drain) -> String {
     let gone = amount::subscribers(drain.departed);
     let left = amount::subscribers(drain.subscribers_left);
     let few = amount::count(drain.subscribers_left);

@@ -9,6 +9,7 @@ use crate::client::{
     drain::{Act, Drain},
     health::Health,
     hub::ClientError,
+    top::Top,
 };
 
 /// `fanfare channels`
@@ -65,6 +66,22 @@ pub(crate) fn to_channels(flags: &ArgMatches) -> Result<Channels, ClientError> {
         limit: limit.filter(|_| !flags.get_flag("all")),
         json: flags.get_flag("json"),
     })
+}
+
+/// `fanfare top`
+pub(super) fn top() -> Command {
+    Command::new("top")
+        .about("Show what a hub does right now, each second anew")
+        .arg(admin_url())
+        .after_help(
+            "Keys: q ends it, s sorts the channels otherwise, the arrows show more of them, space \
+             pauses.\nWhere standard output is no terminal it prints one snapshot and ends.",
+        )
+}
+
+/// What `fanfare top` was told.
+pub(crate) fn to_top(flags: &ArgMatches) -> Result<Top, ClientError> {
+    Ok(Top { admin: admin(flags)? })
 }
 
 /// `fanfare drain`
