@@ -5,19 +5,9 @@
 
 mod script;
 
-use std::{fmt::Display, fs, net::TcpListener, path::Path, process::Command, thread};
+use std::{fs, net::TcpListener, path::Path, process::Command};
 
 use crate::script::{Script, answer, fanfare, json};
-
-/// Nobody: port 1 is for root, and what for is long forgotten.
-fn nobody() -> Script {
-    at("127.0.0.1:1")
-}
-
-/// What is at this address.
-fn at(address: impl Display) -> Script {
-    Script { url: format!("http://{address}"), requests: thread::spawn(Vec::new) }
-}
 
 #[test]
 fn health_is_an_exit_code() {
@@ -41,13 +31,13 @@ fn health_is_an_exit_code() {
 
 #[test]
 fn a_hub_that_does_not_answer_is_not_healthy() {
-    let (code, stdout, stderr) = fanfare(&nobody(), &["health"], "");
+    let (code, stdout, stderr) = fanfare(&Script::nobody(), &["health"], "");
     assert_eq!((code, stdout.as_str()), (1, ""));
     assert!(stderr.contains("Connection refused") && stderr.contains("--admin-url"), "{stderr}");
 
     // It takes the connection and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let script = at(silent.local_addr().unwrap());
+    let script = Script::at(silent.local_addr().unwrap());
     let (code, _, stderr) = fanfare(&script, &["health"], "");
     assert!(code == 1 && stderr.starts_with("fanfare: the hub did not answer\n"), "{stderr}");
     let (code, _, stderr) = fanfare(&script, &["health", "--admin-url", "hub:8081"], "");
@@ -105,7 +95,7 @@ fn a_drain_is_begun_and_taken_back() {
     let state = json(r#"{"phase": "delay", "left_ms": 5000, "subscribers_left": 3}"#);
     let script = Script::new(&[state.replace("200 OK", "202 Accepted"), state]);
     let (code, stdout, stderr) = fanfare(&script, &["drain"], "");
-    assert_eq!((code, stdout.as_str()), (0, "waiting 5s for load balancers; 3 subscribers\n"));
+    assert_eq!((code, stdout.as_str()), (0, "load balancers get time; 3 subscribers, 5s to go\n"));
     assert!(stderr.contains("`fanfare drain --cancel` takes it back"), "{stderr}");
     let requests = script.requests();
     assert!(requests[0].starts_with("post /api/drain http") && !requests[0].contains("\norigin:"));
@@ -172,14 +162,14 @@ fn the_wrong_listener_is_told_from_the_wrong_host() {
 #[test]
 fn shells_can_complete_the_commands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let (code, stdout, stderr) = fanfare(&nobody(), &["completions", shell], "");
+        let (code, stdout, stderr) = fanfare(&Script::nobody(), &["completions", shell], "");
         assert_eq!((code, stderr.as_str()), (0, ""));
         for word in ["health", "ring-age", "admin-url"] {
             assert!(stdout.contains(word), "{shell}: {word}");
         }
         assert!(!stdout.contains("settings-table"), "{shell}");
     }
-    let (code, stdout, _) = fanfare(&nobody(), &["completions", "basic"], "");
+    let (code, stdout, _) = fanfare(&Script::nobody(), &["completions", "basic"], "");
     assert_eq!((code, stdout.as_str()), (64, ""));
 }
 
@@ -195,19 +185,19 @@ fn bash_completes_a_flag() {
 
 #[test]
 fn the_manual_is_printed_or_written() {
-    let (code, stdout, stderr) = fanfare(&nobody(), &["man", "health"], "");
+    let (code, stdout, stderr) = fanfare(&Script::nobody(), &["man", "health"], "");
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert!(stdout.contains("\\-\\-ready"), "{stdout}");
-    let (code, stdout, stderr) = fanfare(&nobody(), &["man", "settings-table"], "");
+    let (code, stdout, stderr) = fanfare(&Script::nobody(), &["man", "settings-table"], "");
     assert!(code == 64 && stdout.is_empty() && stderr.contains("[possible values: "), "{stderr}");
 
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("man");
     fs::create_dir_all(&dir).unwrap();
     let arguments = ["man", "--dir", dir.to_str().unwrap()];
-    assert_eq!(fanfare(&nobody(), &arguments, ""), (0, String::new(), String::new()));
+    assert_eq!(fanfare(&Script::nobody(), &arguments, ""), (0, String::new(), String::new()));
     let page = fs::read_to_string(dir.join("fanfare-health.1")).unwrap();
     assert!(page.contains("\\-\\-ready"), "{page}");
     assert!(fs::read_to_string(dir.join("fanfare.1")).unwrap().contains("\\-\\-ring\\-age"));
-    let (code, _, stderr) = fanfare(&nobody(), &["man", "--dir", "no/such/place"], "");
+    let (code, _, stderr) = fanfare(&Script::nobody(), &["man", "--dir", "no/such/place"], "");
     assert!(code == 1 && stderr.contains("no/such/place/fanfare.1: No such file"), "{stderr}");
 }

@@ -101,7 +101,7 @@ pub(super) fn words(drain: &stats::Drain) -> String {
     let time = amount::time(drain.left_ms.saturating_add(999));
     match drain.phase {
         Phase::None => "not draining".to_owned(),
-        Phase::Delay => format!("waiting {time} for load balancers; {left}"),
+        Phase::Delay => format!("load balancers get time; {left}, {time} to go"),
         Phase::Publishes => format!("publishes finish; {left}, {time} to go"),
         Phase::Subscribers => format!("{gone} sent away, {few} left, {time} to go"),
         Phase::Done => format!("drained: {gone} sent away"),
@@ -120,7 +120,7 @@ mod tests {
         for (json, expected) in [
             (
                 r#"{"phase": "delay", "left_ms": 4200, "subscribers_left": 1500}"#,
-                "waiting 5s for load balancers; 1,500 subscribers",
+                "load balancers get time; 1,500 subscribers, 5s to go",
             ),
             (
                 r#"{"phase": "publishes", "left_ms": 20000, "subscribers_left": 3}"#,

@@ -140,7 +140,7 @@ pub(crate) struct Limit {
 pub(crate) struct Drain {
     /// What it is at.
     pub(crate) phase: Phase,
-    /// Milliseconds to the end of the phase or of the whole, as the hub plans it.
+    /// Milliseconds to the end of the whole, as the hub plans it.
     pub(crate) left_ms: u64,
     /// Subscribers that were sent away.
     pub(crate) departed: u64,

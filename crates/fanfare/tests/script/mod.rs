@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test crate uses its part of it")]
 
 use std::{
+    fmt::Display,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
@@ -28,6 +29,16 @@ impl Script {
             request
         };
         Self { url, requests: thread::spawn(move || answers.into_iter().map(answer).collect()) }
+    }
+
+    /// Nobody: port 1 is for root, and what for is long forgotten.
+    pub(crate) fn nobody() -> Self {
+        Self::at("127.0.0.1:1")
+    }
+
+    /// Whatever is at this address.
+    pub(crate) fn at(address: impl Display) -> Self {
+        Self { url: format!("http://{address}"), requests: thread::spawn(Vec::new) }
     }
 
     /// What it was asked, once it has given all its answers.
