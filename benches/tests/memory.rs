@@ -40,7 +40,7 @@ fn full_rings_take_what_they_are_counted_as() {
         let read = resident_bytes() - before;
         let ratio = read as f64 / held.bytes as f64;
         println!(
-            "{data_bytes} B: {} events, {} counted each, {} resident each, {} once read: {ratio:.2}",
+            "{data_bytes} B: {} events, each counted {}, resident {}, once read {}: {ratio:.2}",
             held.journal_events,
             held.bytes / (channels * RING_EVENTS_MAX),
             unread / (channels * RING_EVENTS_MAX),
