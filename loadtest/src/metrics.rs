@@ -31,9 +31,15 @@ impl Metrics {
         Ok(Self { answer })
     }
 
-    /// The value of a sample by its name and labels, such as `fanfare_gaps_total{reason="epoch"}`.
-    pub(crate) fn value(&self, sample: &str) -> Option<u64> {
-        self.answer.lines().find_map(|line| line.strip_prefix(sample)?.trim().parse().ok())
+    /// The value of a sample by its name and labels, such as `fanfare_gaps_total{reason="epoch"}`;
+    /// without labels the sum of all samples of that name.
+    pub(crate) fn value(&self, name: &str) -> Option<u64> {
+        let value = |line: &str| -> Option<u64> {
+            let rest = line.strip_prefix(name)?;
+            let rest = if rest.starts_with('{') { rest.split_once('}')?.1 } else { rest };
+            rest.strip_prefix(' ')?.trim().parse().ok()
+        };
+        self.answer.lines().filter_map(value).reduce(|sum, more| sum + more)
     }
 }
 
@@ -52,9 +58,11 @@ mod tests {
 
     #[test]
     fn samples_are_found_by_name_and_labels() {
-        let answer = "HTTP/1.1 200 OK\r\n\r\n# TYPE a counter\na 7\na_b 8\na{c=\"d\"} 9\n";
+        let answer = "HTTP/1.1 200 OK\r\n\r\n# TYPE a counter\na 7\na_b 8\na{c=\"d\"} 9\n\
+                      e{f=\"1\"} 1\ne{f=\"2\"} 2\n";
         let metrics = Metrics { answer: answer.to_owned() };
-        assert_eq!(metrics.value("a"), Some(7));
+        assert_eq!(metrics.value("a_b"), Some(8));
+        assert_eq!(metrics.value("e"), Some(3));
         assert_eq!(metrics.value("a{c=\"d\"}"), Some(9));
         assert_eq!(metrics.value("b"), None);
     }

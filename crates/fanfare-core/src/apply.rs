@@ -128,6 +128,7 @@ impl Hub {
         }
         let frame = draft.seal(&self.epoch(), seq);
         let entry = Entry { seq, published_at_ms: now_ms, frame };
+        let bytes = entry.frame.len();
         order.bytes += entry.cost();
         order.bytes -= ring.push(entry, tick);
         if ring.due_ms.is_none() {
@@ -136,7 +137,7 @@ impl Hub {
         }
         drop(ring);
         self.place(order, seq, channel, now_us);
-        self.count_published();
+        self.count_published(bytes);
         Ok(())
     }
 

@@ -127,6 +127,8 @@ impl From<&HubLimits> for Bounds {
 struct Totals {
     /// Events that were placed.
     published: Count,
+    /// Their bytes.
+    published_bytes: Count,
     /// Channels that were removed, by why.
     removed: [Count; Removal::ALL.len()],
     /// Channels that are closed and still there. This one falls, too.
@@ -296,9 +298,10 @@ impl Hub {
         self.totals.limits[limit as usize].fetch_add(1, RELAXED);
     }
 
-    /// Counts an event that was placed.
-    pub(crate) fn count_published(&self) {
+    /// Counts an event that was placed. Only whoever holds the order lock does.
+    pub(crate) fn count_published(&self, bytes: usize) {
         self.totals.published.fetch_add(1, RELAXED);
+        self.totals.published_bytes.fetch_add(bytes as u64, RELAXED);
     }
 
     /// Counts a gap that a subscriber was told of.
@@ -343,6 +346,11 @@ impl Hub {
     /// How many events were published.
     pub fn published_total(&self) -> u64 {
         self.totals.published.load(RELAXED)
+    }
+
+    /// Bytes of the same on the wire, framing included.
+    pub fn published_bytes_total(&self) -> u64 {
+        self.totals.published_bytes.load(RELAXED)
     }
 
     /// How many subscriptions there are.

@@ -12,6 +12,7 @@ mod drain;
 mod feed;
 mod stats;
 mod stream;
+mod window;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -127,7 +128,7 @@ async fn answer<B: Incoming>(admin: &Arc<Admin>, request: Request<B>) -> Respons
     let (head, body) = request.into_parts();
     let upload = Upload::new(body, &head.headers);
     let answer = route(admin, head, upload).await;
-    let mut response = answer.unwrap_or_else(|problem| problem.response());
+    let mut response = answer.unwrap_or_else(|problem| problem.response(admin.state()));
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -183,8 +184,7 @@ fn ready(state: &State) -> Result<Response<Body>, Problem> {
 }
 
 fn scrape(shared: &Shared) -> Response<Body> {
-    metrics::export(shared);
-    let mut response = Response::new(Body::full(shared.state.metrics.render()));
+    let mut response = Response::new(Body::full(metrics::scrape(shared)));
     let media_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     response
@@ -195,7 +195,7 @@ fn stats(admin: &Admin, head: request::Parts) -> Result<Response<Body>, Problem>
     if stream::is_wanted(&head.headers) {
         return stream::stats(admin, head);
     }
-    Ok(written(&stats::Stats::of(&admin.shared)))
+    Ok(written(&stats::Stats::of(&admin.shared, admin.feed.window())))
 }
 
 fn text(text: &'static str) -> Response<Body> {

@@ -43,7 +43,7 @@ use crate::{
         AWAY_WRITE_MS_MAX, H2_PING_INTERVAL_MS, H2_PING_MS_MAX, H2_SEND_BUFFER_BYTES_MAX,
         H2_STREAM_BYTES, H2_STREAMS_MAX, HEAD_BYTES_MAX, REFUSED_MS_MAX,
     },
-    metrics::Reached,
+    metrics::{Reached, SubscribeAnswer},
     places::Place,
     pressure::Wall,
     problem::Problem,
@@ -88,6 +88,8 @@ async fn visited(
     ticket: Option<Ticket>,
 ) {
     let Ok((protocol, socket)) = Socket::accept(stream, ahead).await else { return };
+    let counted = Arc::clone(&shared);
+    let _open = counted.state.metrics.opened(protocol);
     match protocol {
         Protocol::Http1 => serve_http1(shared, socket, visit, ticket).await,
         Protocol::Http2 => serve_http2(shared, socket, visit, ticket).await,
@@ -189,7 +191,7 @@ async fn answer_http1(
         Ok(share) => (parameters.subscribe(&shared.state, seat.worker()), share),
         Err(back) => (parameters.overload(&shared.state.hub, seat.worker(), back), None),
     };
-    match outcome {
+    match outcome.counted(&shared.state) {
         Outcome::Answer(response) => Ok(response),
         Outcome::Away(away) => {
             let mut bytes = parameters.head(away.position);
@@ -276,7 +278,7 @@ pub(crate) fn stream(
         Ok(()) => parameters.subscribe(&shared.state, worker),
         Err(back) => parameters.overload(&shared.state.hub, worker, back),
     };
-    match outcome {
+    match outcome.counted(&shared.state) {
         Outcome::Answer(response) => response,
         Outcome::Away(away) => {
             let body = AwayBody::new(away.bytes.into());
@@ -312,7 +314,10 @@ async fn prepare(
             let origin = asked.origin.clone();
             let client = visit.peer.client(&asked.headers, &state.config().trusted_proxies);
             let parameters = Parameters::read(state, asked);
-            let parameters = parameters.map_err(|problem| readable(&problem, &origin))?;
+            let parameters = parameters.map_err(|problem| {
+                state.metrics.subscribe_answered(SubscribeAnswer::Refused);
+                readable(state, &problem, &origin)
+            })?;
             Ok((parameters, state.admit(visit, client)))
         }
     }
@@ -328,8 +333,8 @@ fn count_cut(state: &State, activity: &Activity) {
 }
 
 /// A problem that the page it concerns may read.
-fn readable(problem: &Problem, origin: &Origin) -> Response<Body> {
-    let mut response = problem.response();
+fn readable(state: &State, problem: &Problem, origin: &Origin) -> Response<Body> {
+    let mut response = problem.response(state);
     origin.add_to(response.headers_mut());
     response
 }
@@ -347,7 +352,7 @@ fn refuse(state: &State, wall: Wall) -> Response<Body> {
         _ => ("connections", "connections_max", config.connections_max),
     };
     let detail = format!("the hub holds {max} {what}, its limit; try again later");
-    Problem::unavailable(detail).with_limit(limit, max).response()
+    Problem::unavailable(detail).with_limit(limit, max).response(state)
 }
 
 /// Writes an answer that says to come back, and leaves the close to the peer for a while: closing

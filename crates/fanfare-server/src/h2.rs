@@ -123,11 +123,6 @@ impl H2 {
         self.worker
     }
 
-    /// Subscriptions that streams hold.
-    pub(crate) fn subscribers(&self) -> usize {
-        self.subscribers.load(Ordering::Relaxed)
-    }
-
     /// Resolves when the task that takes marks has had its turn.
     pub(crate) async fn has_turned(&self) {
         let turns = self.turns.load(Ordering::Relaxed);
@@ -259,7 +254,6 @@ impl H2 {
 
     /// How many streams there are; `blocked` of them had not been asked for more for a while when
     /// that was looked at last.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the metrics will tell it"))]
     pub(crate) fn load(&self) -> Load {
         Load {
             subscribers: self.subscribers.load(Ordering::Relaxed) as u64,

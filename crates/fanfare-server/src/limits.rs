@@ -86,6 +86,9 @@ pub(crate) const ADMIN_STREAMS_MAX: usize = 64;
 pub(crate) const ADMIN_STREAM_MS_MAX: u64 = 90_000;
 /// Milliseconds between two events with the figures of the hub.
 pub(crate) const STATS_INTERVAL_MS: u64 = 1_000;
+/// Samples that percentiles look back over: ten seconds, so that a quiet hub has some and a busy
+/// one shows what it does now.
+pub(crate) const STATS_WINDOW_SAMPLES: usize = 10;
 /// Such events that are kept: a minute, so that a console which reconnects has no hole.
 pub(crate) const FEED_EVENTS_MAX: usize = 60;
 /// Bytes of the same: one has a few kilobytes, with many workers some more.
@@ -168,12 +171,12 @@ pub(crate) const CLOSE_MS_MAX: u64 = 1_000;
 pub(crate) const MAINTENANCE_INTERVAL_MS: u64 = 250;
 /// See [`MAINTENANCE_INTERVAL_MS`].
 pub(crate) const MAINTENANCE_CHANNELS_MAX: usize = 64;
-/// Milliseconds between two exports of counts to the metrics.
-pub(crate) const EXPORT_INTERVAL_MS: u64 = 1_000;
 /// Bytes of a path that the log repeats: the longest name of a channel, escaped, fits in.
 pub(crate) const LOGGED_PATH_BYTES_MAX: usize = 1_024;
 /// Milliseconds between two looks whether a part of the hub has panicked.
 pub(crate) const BROKEN_LOOK_INTERVAL_MS: u64 = 500;
+/// Milliseconds between two looks for addresses that nothing is known of any more.
+pub(crate) const SWEEP_INTERVAL_MS: u64 = 1_000;
 /// Milliseconds between two looks at something that is about to end.
 pub(crate) const POLL_MS: u64 = 20;
 

@@ -48,7 +48,7 @@ pub(crate) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Ta
             tasks.spawn(connection::serve(Arc::clone(&shared), stream, Some(place)));
             continue;
         }
-        shared.state.count_full();
+        shared.state.metrics.reached(Reached::Connections);
         if refusals.available_permits() == 0 {
             shared.state.metrics.reached(Reached::RefusedConnections);
         }

@@ -1,29 +1,36 @@
-//! What the hub counts, as Prometheus reads it.
+//! What the hub counts, and how Prometheus reads it.
 //!
-//! Policy: no channel's name is ever a label. The hot path adds to integers of its own;
-//! [`export`] carries those totals over once a second and before a scrape. Every label
-//! value is there from the start, at 0, so that an alert can tell "never" from "not known". The
-//! recorder is the hub's own and not the process's, so several hubs fit into one process.
+//! Policy: no channel's name is ever a label, and every label value is there from the start, at 0,
+//! so that an alert can tell "never" from "not known". Workers count in integers of their own and
+//! requests in atomic ones; nothing is done for a scrape before there is one. The counts are the
+//! hub's own and not the process's, so several hubs fit into one process.
+
+mod counts;
+mod families;
+mod figures;
+mod text;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use fanfare_core::{GapReason, Limit, Replay};
-use fanfare_fanout::{Disconnect, Totals};
-use metrics::{
-    Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram,
-    gauge, histogram, with_local_recorder,
+use fanfare_core::{Placed, Replay};
+
+use self::counts::{Counts, Times, Took};
+pub(crate) use self::{
+    counts::PUBLISH_BOUNDS_NS,
+    figures::{Figures, LimitFigures},
 };
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use crate::{
+    problem::{self, Problem},
+    socket::Protocol,
+    state::Shared,
+};
 
-use crate::state::{Shared, State};
-
-/// Carries over what the hub and its workers have counted.
-pub(crate) fn export(shared: &Shared) {
-    let totals = shared.fanout.totals().plus(&shared.h2.totals());
-    shared.state.metrics.export(&shared.state, &totals);
+/// The text that Prometheus scrapes.
+pub(crate) fn scrape(shared: &Shared) -> String {
+    families::render(&Figures::of(shared))
 }
 
 /// A bound of the server that was reached. Those of the hub are its own [`Limit`].
@@ -133,205 +140,150 @@ impl Reached {
     }
 }
 
-/// The hub's metrics.
-pub(crate) struct Metrics {
-    /// Renders them.
-    handle: PrometheusHandle,
-    subscribers: Gauge,
-    connections: Gauge,
-    channels: Gauge,
-    events_published: Counter,
-    events_delivered: Counter,
-    bytes_sent: Counter,
-    /// By [`Replay`].
-    replays: [Counter; Replay::ALL.len()],
-    /// By [`GapReason`].
-    gaps: [Counter; GapReason::ALL.len()],
-    /// By [`Disconnect`].
-    disconnects: [Counter; Disconnect::ALL.len()],
-    /// By [`Limit`], then by [`Reached`].
-    limits: [Counter; Limit::ALL.len()],
-    reached: [Counter; Reached::ALL.len()],
-    reached_total: [AtomicU64; Reached::ALL.len()],
-    publish_seconds: Histogram,
+/// How a request to subscribe was answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SubscribeAnswer {
+    /// The hub drains: come back.
+    Drain,
+    /// All its channels are closed, and it has seen everything.
+    Finished,
+    /// Events are lost, and it wants no control events.
+    Gap,
+    /// A limit was met: come back.
+    Overload,
+    /// A parameter was wrong.
+    Refused,
+    /// With a stream.
+    Stream,
 }
 
+impl SubscribeAnswer {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Drain, Self::Finished, Self::Gap, Self::Overload, Self::Refused, Self::Stream];
+
+    /// The result as the metrics spell it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Finished => "finished",
+            Self::Gap => "gap",
+            Self::Overload => "overload",
+            Self::Refused => "refused",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// What became of a publish.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Published {
+    /// It got a place.
+    Accepted,
+    /// It had one already.
+    Duplicate,
+    /// It gets none.
+    Refused,
+    /// The broker does not answer.
+    Unavailable,
+}
+
+impl Published {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Accepted, Self::Duplicate, Self::Refused, Self::Unavailable];
+
+    /// What the answer to it says.
+    pub(crate) fn of(answer: &Result<Placed, Problem>) -> Self {
+        match answer {
+            Ok(placed) if placed.duplicate => Self::Duplicate,
+            Ok(_) => Self::Accepted,
+            Err(problem) if problem.kind() == problem::Kind::Unavailable => Self::Unavailable,
+            Err(_) => Self::Refused,
+        }
+    }
+
+    /// The result as the metrics spell it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// What requests and connections count.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    /// By [`Reached`].
+    reached: Counts<{ Reached::ALL.len() }>,
+    /// By [`Replay`].
+    replays: Counts<{ Replay::ALL.len() }>,
+    /// By [`SubscribeAnswer`].
+    subscribes: Counts<{ SubscribeAnswer::ALL.len() }>,
+    /// By the kind of problem.
+    problems: Counts<{ problem::Kind::ALL.len() }>,
+    /// By [`Protocol`].
+    opened: Counts<{ Protocol::ALL.len() }>,
+    /// Connections over HTTP/2 that are open.
+    http2: AtomicU64,
+    /// By [`Published`].
+    publishes: [Times; Published::ALL.len()],
+}
+
+/// Counts a connection while it lives.
+pub(crate) struct Open<'a>(&'a AtomicU64);
+
 impl Metrics {
-    pub(crate) fn new() -> Self {
-        let builder = PrometheusBuilder::new();
-        let name = Matcher::Full(PUBLISH_SECONDS.to_owned());
-        let recorder = builder
-            .set_buckets_for_metric(name, &PUBLISH_SECONDS_BUCKETS)
-            .expect("the list of buckets is not empty")
-            .build_recorder();
-        let handle = recorder.handle();
-        with_local_recorder(&recorder, || {
-            describe();
-            let limit = |limit: &'static str| counter!(LIMIT_REACHED, "limit" => limit);
-            Self {
-                handle,
-                subscribers: gauge!(SUBSCRIBERS),
-                connections: gauge!(CONNECTIONS),
-                channels: gauge!(CHANNELS),
-                events_published: counter!(EVENTS_PUBLISHED),
-                events_delivered: counter!(EVENTS_DELIVERED),
-                bytes_sent: counter!(BYTES_SENT),
-                replays: Replay::ALL.map(|r| counter!(REPLAYS, "result" => r.as_str())),
-                gaps: GapReason::ALL.map(|r| counter!(GAPS, "reason" => r.as_str())),
-                disconnects: Disconnect::ALL.map(|r| counter!(DISCONNECTS, "reason" => r.as_str())),
-                limits: Limit::ALL.map(|l| limit(l.as_str())),
-                reached: Reached::ALL.map(|l| limit(l.as_str())),
-                reached_total: Default::default(),
-                publish_seconds: histogram!(PUBLISH_SECONDS),
-            }
-        })
-    }
-
-    /// Carries over what the hub and the fan-out have counted. Also takes in the samples of the
-    /// histogram, which pile up until then.
-    fn export(&self, state: &State, totals: &Totals) {
-        let hub = &state.hub;
-        self.subscribers.set(hub.subscribers() as f64);
-        self.connections.set(state.connections_open() as f64);
-        self.channels.set(hub.held().channels as f64);
-        self.events_published.absolute(hub.published_total());
-        self.events_delivered.absolute(totals.events_delivered);
-        self.bytes_sent.absolute(totals.bytes_sent);
-        for (counter, total) in self.replays.iter().zip(&state.replays) {
-            counter.absolute(total.load(Relaxed));
-        }
-        for (counter, reason) in self.gaps.iter().zip(GapReason::ALL) {
-            counter.absolute(hub.gaps_total(reason));
-        }
-        for (counter, total) in self.disconnects.iter().zip(totals.disconnects) {
-            counter.absolute(total);
-        }
-        for (counter, limit) in self.limits.iter().zip(Limit::ALL) {
-            counter.absolute(hub.limit_total(limit));
-        }
-        for (counter, total) in self.reached.iter().zip(&self.reached_total) {
-            counter.absolute(total.load(Relaxed));
-        }
-        self.reached[Reached::Connections as usize].absolute(state.full_total.load(Relaxed));
-        self.handle.run_upkeep();
-    }
-
-    /// The text that Prometheus scrapes.
-    pub(crate) fn render(&self) -> String {
-        self.handle.render()
-    }
-
-    /// Counts that a bound of the server was reached. Full hubs are counted by the state.
+    /// Counts that a bound of the server was reached.
     pub(crate) fn reached(&self, limit: Reached) {
-        self.reached_total[limit as usize].fetch_add(1, Relaxed);
+        self.reached.add(limit as usize);
     }
 
     /// How often a bound of the server was reached.
     pub(crate) fn reached_total(&self, limit: Reached) -> u64 {
-        self.reached_total[limit as usize].load(Relaxed)
+        self.reached.total(limit as usize)
+    }
+
+    /// Counts how a subscription began.
+    pub(crate) fn replayed(&self, replay: Replay) {
+        self.replays.add(replay as usize);
+    }
+
+    /// Counts how a request to subscribe was answered.
+    pub(crate) fn subscribe_answered(&self, answer: SubscribeAnswer) {
+        self.subscribes.add(answer as usize);
+    }
+
+    /// Counts an answer that is an error.
+    pub(crate) fn problem(&self, kind: problem::Kind) {
+        self.problems.add(kind as usize);
+    }
+
+    /// Counts a connection that said what it speaks.
+    pub(crate) fn opened(&self, protocol: Protocol) -> Option<Open<'_>> {
+        self.opened.add(protocol as usize);
+        (protocol == Protocol::Http2).then(|| {
+            self.http2.fetch_add(1, Relaxed);
+            Open(&self.http2)
+        })
+    }
+
+    /// How long publishes with a result took.
+    pub(crate) fn publish_times(&self, result: Published) -> Took {
+        self.publishes[result as usize].load()
     }
 
     /// Notes how long an event waited for its place.
-    pub(crate) fn publish_took(&self, time: Duration) {
-        self.publish_seconds.record(time.as_secs_f64());
+    pub(crate) fn publish_took(&self, result: Published, time: Duration) {
+        self.publishes[result as usize].add(time);
     }
 }
 
-fn describe() {
-    describe_gauge!(SUBSCRIBERS, "Subscriptions that are open, over all protocols.");
-    describe_gauge!(CONNECTIONS, "Connections of the public listener that are open.");
-    describe_gauge!(CHANNELS, "Channels that exist.");
-    describe_counter!(EVENTS_PUBLISHED, "Events that were accepted and got an id.");
-    describe_counter!(EVENTS_DELIVERED, "Events written to subscribers, replays included.");
-    describe_counter!(
-        BYTES_SENT,
-        "Bytes written to subscribers, heads, control events and heartbeats included."
-    );
-    describe_counter!(
-        REPLAYS,
-        "Subscriptions that began: exact and gap resumed from a last event id, live had none."
-    );
-    describe_counter!(GAPS, "Gaps that subscribers were told of, by why events were lost to them.");
-    describe_counter!(DISCONNECTS, "Subscriptions that ended, by why.");
-    describe_counter!(
-        LIMIT_REACHED,
-        "How often a limit was reached: something was refused, or the oldest let go."
-    );
-    describe_histogram!(
-        PUBLISH_SECONDS,
-        "Seconds from having an event whole to its having a place; one event of each chunk of a \
-         body of many counts."
-    );
-}
-
-const SUBSCRIBERS: &str = "fanfare_subscribers";
-const CONNECTIONS: &str = "fanfare_connections";
-const CHANNELS: &str = "fanfare_channels";
-const EVENTS_PUBLISHED: &str = "fanfare_events_published_total";
-const EVENTS_DELIVERED: &str = "fanfare_events_delivered_total";
-const BYTES_SENT: &str = "fanfare_bytes_sent_total";
-const REPLAYS: &str = "fanfare_replays_total";
-const GAPS: &str = "fanfare_gaps_total";
-const DISCONNECTS: &str = "fanfare_disconnects_total";
-const LIMIT_REACHED: &str = "fanfare_limit_reached_total";
-const PUBLISH_SECONDS: &str = "fanfare_publish_seconds";
-/// From what memory takes to what no publisher waits for, about three to a decade.
-const PUBLISH_SECONDS_BUCKETS: [f64; 17] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
-    1.0, 2.5, 5.0, 10.0,
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing;
-
-    #[tokio::test]
-    async fn everything_is_exported_from_the_start() {
-        let state = testing::state();
-        let totals = Totals::default();
-        state.metrics.export(&state, &totals);
-        let text = state.metrics.render();
-        for line in [
-            "fanfare_subscribers 0",
-            "fanfare_connections 0",
-            "fanfare_events_published_total 0",
-            "fanfare_replays_total{result=\"exact\"} 0",
-            "fanfare_gaps_total{reason=\"lagged\"} 0",
-            "fanfare_disconnects_total{reason=\"stalled\"} 0",
-            "fanfare_limit_reached_total{limit=\"channels\"} 0",
-            "fanfare_limit_reached_total{limit=\"head_read\"} 0",
-            "fanfare_limit_reached_total{limit=\"write_stall\"} 0",
-            "fanfare_publish_seconds_count 0",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
-        }
-        testing::publish(&state, "news", "x").await;
-        state.count_replay(Replay::Gap);
-        state.count_full();
-        let _places: Vec<_> = (0..3).map(|_| state.connections.try_take(3).unwrap()).collect();
-        state.metrics.reached(Reached::LineBytes);
-        state.metrics.export(&state, &Totals { bytes_sent: 7, ..totals });
-        let text = state.metrics.render();
-        for line in [
-            "fanfare_events_published_total 1",
-            "fanfare_connections 3",
-            "fanfare_bytes_sent_total 7",
-            "fanfare_replays_total{result=\"gap\"} 1",
-            "fanfare_limit_reached_total{limit=\"line_bytes\"} 1",
-            "fanfare_limit_reached_total{limit=\"connections\"} 1",
-            "fanfare_publish_seconds_count 1",
-            "fanfare_publish_seconds_bucket{le=\"10\"} 1",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
-        }
-    }
-
-    #[test]
-    fn two_hubs_fit_into_one_process() {
-        let (one, two) = (Metrics::new(), Metrics::new());
-        one.reached(Reached::HeadRead);
-        let total = |metrics: &Metrics| metrics.reached_total(Reached::HeadRead);
-        assert_eq!((total(&one), total(&two)), (1, 0));
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }

@@ -177,7 +177,7 @@ mod tests {
             assert_eq!(problem.kind(), Kind::PublishRate);
             let text = String::from_utf8(problem.json()).unwrap();
             assert!(text.contains(&format!("\"limit\":{{\"name\":\"{name}\",\"value\":2}}")));
-            let response = problem.response();
+            let response = problem.response(&state);
             assert_eq!((response.status().as_u16(), state.hub.published_total()), (429, 2));
             assert_eq!(response.headers()[header::RETRY_AFTER], "1");
             one(&state, None).await.expect("operators are not limited");

@@ -51,6 +51,44 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 29] = [
+        Self::BodyCutOff,
+        Self::BodyIdle,
+        Self::ChannelClosed,
+        Self::ChannelName,
+        Self::ChannelNotFound,
+        Self::ChannelsFull,
+        Self::Draining,
+        Self::EventTooLarge,
+        Self::EventType,
+        Self::Gap,
+        Self::Host,
+        Self::HostNotAllowed,
+        Self::IdempotencyKey,
+        Self::IdempotencyKeyReused,
+        Self::IdempotencyKeysFull,
+        Self::Line,
+        Self::LineTooLong,
+        Self::MediaType,
+        Self::MethodNotAllowed,
+        Self::NotAcceptable,
+        Self::NotFound,
+        Self::NotUtf8,
+        Self::OriginNotAllowed,
+        Self::Path,
+        Self::PublishRate,
+        Self::Query,
+        Self::RequestsFull,
+        Self::Stopping,
+        Self::Unavailable,
+    ];
+
+    /// The last segment of its type.
+    pub(crate) fn slug(self) -> &'static str {
+        self.row().0
+    }
+
     /// The table of all problems: the last segment of the type's path, the status, the title.
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
@@ -227,8 +265,13 @@ impl Problem {
         serde_json::to_vec(&details).unwrap_or_default()
     }
 
-    /// The problem as an answer.
-    pub(crate) fn response(&self) -> Response<Body> {
+    /// The problem as an answer, which is counted.
+    pub(crate) fn response(&self, state: &State) -> Response<Body> {
+        state.metrics.problem(self.kind);
+        self.uncounted()
+    }
+
+    fn uncounted(&self) -> Response<Body> {
         let (_, status, _) = self.kind.row();
         let mut response = Response::new(Body::full(self.json()));
         *response.status_mut() = status;
@@ -294,6 +337,8 @@ struct Details<'a> {
 
 const MEDIA_TYPE: &str = "application/problem+json";
 const TYPE_PREFIX: &str = "/problems/";
+// Counts of problems have a place for each.
+const _: () = assert!(Kind::ALL.len() == Kind::Unavailable as usize + 1);
 
 #[cfg(test)]
 mod tests {
@@ -309,20 +354,29 @@ mod tests {
              \"detail\":\"the event's data has 300 bytes, at most 256 are allowed\",\
              \"limit\":{\"name\":\"event_data_bytes_max\",\"value\":256}}"
         );
-        let headers = problem.response().into_parts().0.headers;
+        let headers = problem.uncounted().into_parts().0.headers;
         assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json");
     }
 
     #[test]
     fn what_may_be_tried_again_says_when() {
-        let response = Problem::from(Refusal::KeysFull(7)).response();
+        let response = Problem::from(Refusal::KeysFull(7)).uncounted();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "10");
         let problem = Problem::from(BudgetMet(9));
         assert!(String::from_utf8(problem.json()).unwrap().contains("requests_bytes_max"));
-        assert_eq!(problem.response().headers()[header::RETRY_AFTER], "1");
-        let response = Problem::method("GET, OPTIONS").response();
+        assert_eq!(problem.uncounted().headers()[header::RETRY_AFTER], "1");
+        let response = Problem::method("GET, OPTIONS").uncounted();
         assert_eq!(response.headers()[header::ALLOW], "GET, OPTIONS");
+    }
+
+    #[test]
+    fn every_kind_has_its_place_and_its_slug() {
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
+            let slug = kind.slug();
+            assert!(slug.bytes().all(|b| b.is_ascii_lowercase() || b"-28".contains(&b)), "{slug}");
+        }
     }
 
     #[test]
@@ -330,6 +384,6 @@ mod tests {
         let problem =
             Problem::new(Kind::Line, "x").with_progress(Progress { line: 3, accepted: 2 });
         assert!(problem.json().ends_with(b"\"line\":3,\"accepted\":2}"));
-        assert_eq!(problem.response().status(), StatusCode::BAD_REQUEST);
+        assert_eq!(problem.uncounted().status(), StatusCode::BAD_REQUEST);
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use rustix::{
+    param::clock_ticks_per_second,
     process::{Resource, getrlimit},
     time::{ClockId, clock_gettime},
 };
@@ -20,6 +21,8 @@ pub(crate) struct Process {
     pub(crate) open_files_max: u64,
     /// Threads.
     pub(crate) threads: u64,
+    /// When it started, in Unix seconds.
+    pub(crate) started_at_seconds: f64,
 }
 
 impl Process {
@@ -38,8 +41,25 @@ impl Process {
             open_files: open_files(),
             open_files_max: getrlimit(Resource::Nofile).current.unwrap_or_default(),
             threads: field("Threads:"),
+            started_at_seconds: started_at_seconds(),
         }
     }
+}
+
+/// The system counts it from its own start, which it counts from 1970.
+fn started_at_seconds() -> f64 {
+    let after_boot = || -> Option<f64> {
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        // The name of the program, in parentheses, may hold spaces.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let ticks: u64 = fields.split_whitespace().nth(START_TIME_FIELD)?.parse().ok()?;
+        Some(ticks as f64 / clock_ticks_per_second() as f64)
+    };
+    let boot = || -> Option<f64> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+    };
+    after_boot().zip(boot()).map_or(0.0, |(after, boot)| boot + after)
 }
 
 /// Since Linux 6.2 the directory's size is the count; before it is 0, and they are counted.
@@ -49,9 +69,13 @@ fn open_files() -> u64 {
 }
 
 const FILES: &str = "/proc/self/fd";
+/// Which field after the name it is (proc_pid_stat(5): the 22nd of all).
+const START_TIME_FIELD: usize = 19;
 
 #[cfg(test)]
 mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
     use super::*;
 
     #[test]
@@ -62,5 +86,8 @@ mod tests {
         assert!(process.resident_bytes > 1024 * 1024 && process.threads > 0);
         assert!((1..process.open_files_max).contains(&process.open_files));
         drop(file);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+        let age_seconds = now - process.started_at_seconds;
+        assert!((-2.0..86_400.0).contains(&age_seconds), "{age_seconds}");
     }
 }

@@ -16,7 +16,7 @@ use hyper::{HeaderMap, Response, header, header::HeaderValue};
 use crate::{
     address::Peer,
     body::Body,
-    metrics::Reached,
+    metrics::{self, Reached},
     ndjson::Ndjson,
     problem::{Kind, Problem},
     publish_many::{self, Many, Source},
@@ -248,7 +248,7 @@ pub(crate) async fn place_now(
     let began = Instant::now();
     let publication = Publication { channel, change, key, now_us: state.now_us() };
     let placed = place(state, publication).await;
-    state.metrics.publish_took(began.elapsed());
+    state.metrics.publish_took(metrics::Published::of(&placed), began.elapsed());
     placed
 }
 

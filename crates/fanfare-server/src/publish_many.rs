@@ -29,7 +29,7 @@ use crate::{
     body::{Body, BodyError},
     budget::{Budget, BudgetMet, Charge},
     limits::{ACK_BYTES_MAX, ACK_CHUNKS_MAX, STREAM_CHANNELS_MAX},
-    metrics::Reached,
+    metrics::{Published, Reached},
     ndjson::Ndjson,
     pace::Turn,
     problem::{Kind, Problem, Progress},
@@ -207,10 +207,11 @@ impl<B: Incoming> Many<B> {
                 now_us = self.state.now_us();
                 began = began.map(|_| Instant::now());
             }
-            let placed = self.place(item, now_us).await?;
+            let placed = self.place(item, now_us).await;
             if let Some(began) = began.take() {
-                self.state.metrics.publish_took(began.elapsed());
+                self.state.metrics.publish_took(Published::of(&placed), began.elapsed());
             }
+            let placed = placed?;
             acks.push(&placed);
             self.note(placed);
             if acks.are_many() {
@@ -318,6 +319,7 @@ pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
     let publish = async move {
         let mut acks = Acks::to(sender, many.state.requests.clone());
         if let Err(problem) = many.run(&mut acks).await {
+            many.state.metrics.problem(problem.kind());
             acks.end_with(&problem).await;
         }
     };

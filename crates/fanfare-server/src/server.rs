@@ -24,12 +24,11 @@ use crate::{
     h2::H2,
     handle::Handle,
     limits::{
-        BROKEN_LOOK_INTERVAL_MS, CLOSE_MS_MAX, EXPORT_INTERVAL_MS, MAINTENANCE_CHANNELS_MAX,
-        MAINTENANCE_INTERVAL_MS,
+        BROKEN_LOOK_INTERVAL_MS, CLOSE_MS_MAX, MAINTENANCE_CHANNELS_MAX, MAINTENANCE_INTERVAL_MS,
+        SWEEP_INTERVAL_MS,
     },
     listener,
     memory::{MemoryShares, OverBudget},
-    metrics,
     process::ProcessCounts,
     state::{Shared, State},
 };
@@ -88,7 +87,7 @@ impl Server {
             tokio::spawn(admin::run(admin, Arc::clone(&shared), connections.clone())),
             tokio::spawn(Arc::clone(&shared.h2).run()),
             tokio::spawn(maintain(Arc::clone(&state))),
-            tokio::spawn(export(Arc::clone(&shared))),
+            tokio::spawn(sweep(Arc::clone(&state))),
         ];
         state.process.reloaded_at_ms.store(state.now_ms(), Ordering::Relaxed);
         tracing::info!("ready");
@@ -173,14 +172,13 @@ async fn maintain(state: Arc<State>) {
     }
 }
 
-/// Brings the counts of the hub and its workers to the exporter.
-async fn export(shared: Arc<Shared>) {
-    let mut ticks = interval(Duration::from_millis(EXPORT_INTERVAL_MS));
+/// Forgets the addresses that nothing is known of any more.
+async fn sweep(state: Arc<State>) {
+    let mut ticks = interval(Duration::from_millis(SWEEP_INTERVAL_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        metrics::export(&shared);
-        shared.state.gate.addresses.sweep(shared.state.now_ns());
+        state.gate.addresses.sweep(state.now_ns());
     }
 }
 

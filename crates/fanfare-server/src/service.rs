@@ -13,7 +13,7 @@ use crate::{
     guard::{Listener, Origin},
     history,
     limits::LOGGED_PATH_BYTES_MAX,
-    metrics::Reached,
+    metrics::{Reached, SubscribeAnswer},
     page,
     problem::{Kind, Problem},
     publish::{self, Target},
@@ -56,7 +56,7 @@ pub(crate) async fn answer<B: Incoming>(
     let (head, body) = request.into_parts();
     let upload = Upload::new(body, &head.headers);
     if let Err(problem) = Listener::Public.check_host(&state.config(), &head.uri, &head.headers) {
-        return Answer::Response(problem.response());
+        return Answer::Response(problem.response(state));
     }
     let origin = Listener::Public.origin(&state.config(), &head.uri, &head.headers);
     let asked = Asked::note(&head);
@@ -66,7 +66,7 @@ pub(crate) async fn answer<B: Incoming>(
             asked.log(StatusCode::OK);
             return subscribe;
         }
-        Err(problem) => problem.response(),
+        Err(problem) => problem.response(state),
     };
     asked.log(response.status());
     origin.add_to(response.headers_mut());
@@ -148,6 +148,7 @@ pub(crate) fn selectors(state: &State, query: &Query) -> Result<Selectors, Probl
 }
 
 fn wrong_selectors(state: &State, error: &SelectorsError) -> Problem {
+    state.metrics.subscribe_answered(SubscribeAnswer::Refused);
     let detail = error.to_string();
     match error {
         SelectorsError::Name { .. } => Problem::new(Kind::ChannelName, detail),

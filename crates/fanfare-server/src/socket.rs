@@ -29,6 +29,19 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+impl Protocol {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Http1, Self::Http2];
+
+    /// The protocol as the metrics spell it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+        }
+    }
+}
+
 /// A TCP socket with a few bytes that were read from it already.
 #[derive(Debug)]
 pub(crate) struct Socket {

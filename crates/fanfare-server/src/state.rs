@@ -1,15 +1,12 @@
 //! What all requests share.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::{ArcSwap, Guard};
-use fanfare_core::{Broker, Hub, Replay};
+use fanfare_core::{Broker, Hub};
 use fanfare_fanout::Fanout;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -47,10 +44,6 @@ pub(crate) struct State {
     pub(crate) started: Instant,
     /// What the process counts outside of the hub.
     pub(crate) process: Arc<ProcessCounts>,
-    /// How subscriptions began, by [`Replay`].
-    pub(crate) replays: [AtomicU64; Replay::ALL.len()],
-    /// Connections that met a full hub.
-    pub(crate) full_total: AtomicU64,
 }
 
 /// The state, and where subscribers go.
@@ -78,7 +71,7 @@ impl State {
             hub,
             broker,
             config: ArcSwap::from_pointee(config),
-            metrics: Metrics::new(),
+            metrics: Metrics::default(),
             shares: ArcSwap::from_pointee(shares),
             requests: Budget::new(shares.requests),
             sockets: Budget::new(shares.sockets),
@@ -88,8 +81,6 @@ impl State {
             publishes: TaskTracker::new(),
             started,
             process: Arc::default(),
-            replays: Default::default(),
-            full_total: AtomicU64::new(0),
         }
     }
 
@@ -132,15 +123,5 @@ impl State {
     /// Connections of the public listener that are open.
     pub(crate) fn connections_open(&self) -> usize {
         self.connections.taken()
-    }
-
-    /// Counts how a subscription began.
-    pub(crate) fn count_replay(&self, replay: Replay) {
-        self.replays[replay as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a connection that met a full hub.
-    pub(crate) fn count_full(&self) {
-        self.full_total.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::SystemTime};
 
 use fanfare_core::{
-    Epoch, EventId, Framing, HEARTBEAT, Hub, Opening, ReconnectReason, Request, Start, Subscribed,
-    WorkerIndex,
+    Epoch, EventId, Framing, HEARTBEAT, Hub, Opening, ReconnectReason, Replay, Request, Start,
+    Subscribed, WorkerIndex,
     limits::{END_RETRY_MS_MAX, END_RETRY_MS_MIN},
     reconnect,
 };
@@ -18,7 +18,7 @@ use crate::{
     body::Body,
     entrance::ComeBack,
     guard::Origin,
-    metrics::Reached,
+    metrics::{Reached, SubscribeAnswer},
     pressure::Wall,
     problem::{Kind, Problem},
     query::Query,
@@ -52,8 +52,24 @@ pub(crate) enum Outcome {
 pub(crate) struct Away {
     /// Where the client goes on from when it does.
     pub(crate) position: EventId,
+    /// Why it is to come back.
+    reason: ReconnectReason,
     /// What it is told, framed for the protocol, without a last chunk.
     pub(crate) bytes: Vec<u8>,
+}
+
+impl Outcome {
+    /// Counts it.
+    pub(crate) fn counted(self, state: &State) -> Self {
+        state.metrics.subscribe_answered(match &self {
+            Self::Answer(response) if response.status() == StatusCode::GONE => SubscribeAnswer::Gap,
+            Self::Answer(_) => SubscribeAnswer::Finished,
+            Self::Away(away) if away.reason == ReconnectReason::Drain => SubscribeAnswer::Drain,
+            Self::Away(_) => SubscribeAnswer::Overload,
+            Self::Stream(_) => SubscribeAnswer::Stream,
+        });
+        self
+    }
 }
 
 impl Parameters {
@@ -99,11 +115,11 @@ impl Parameters {
                 self.overload(&state.hub, worker, state.come_back(Wall::Channel))
             }
             Ok(Subscribed::Gap) => {
-                state.count_replay(fanfare_core::Replay::Gap);
-                Outcome::Answer(self.gap())
+                state.metrics.replayed(Replay::Gap);
+                Outcome::Answer(self.gap(state))
             }
             Ok(Subscribed::Live(opening)) => {
-                state.count_replay(opening.replay);
+                state.metrics.replayed(opening.replay);
                 Outcome::Stream(opening)
             }
         }
@@ -112,6 +128,7 @@ impl Parameters {
     /// Subscribes on behalf of a worker of a hub apart, which neither drains nor counts.
     pub(crate) fn subscribe_apart(
         &self,
+        state: &State,
         hub: &Arc<Hub>,
         worker: WorkerIndex,
         full: bool,
@@ -121,7 +138,7 @@ impl Parameters {
         match (!full).then(subscribed) {
             None | Some(Err(_)) => self.overload(hub, worker, ComeBack::soon()),
             Some(Ok(Subscribed::Finished)) => Outcome::Answer(self.answer(StatusCode::NO_CONTENT)),
-            Some(Ok(Subscribed::Gap)) => Outcome::Answer(self.gap()),
+            Some(Ok(Subscribed::Gap)) => Outcome::Answer(self.gap(state)),
             Some(Ok(Subscribed::Live(opening))) => Outcome::Stream(opening),
         }
     }
@@ -137,10 +154,10 @@ impl Parameters {
     }
 
     /// The answer to one that lost events and wants no control events.
-    fn gap(&self) -> Response<Body> {
+    fn gap(&self, state: &State) -> Response<Body> {
         let detail = "events after that id are lost, and with `control=off` the stream cannot say \
                       so; begin anew with `from=start` or `from=now`";
-        let mut response = Problem::new(Kind::Gap, detail).response();
+        let mut response = Problem::new(Kind::Gap, detail).response(state);
         self.origin.add_to(response.headers_mut());
         response
     }
@@ -203,7 +220,7 @@ impl Parameters {
         if self.request.control {
             self.framing().wrap(&reconnect(position, reason, retry_ms), &mut bytes);
         }
-        Outcome::Away(Away { position, bytes })
+        Outcome::Away(Away { position, reason, bytes })
     }
 
     /// Where a client that is sent away at once goes on from: its own last event id, whatever log

@@ -22,7 +22,7 @@ pub(crate) struct LimitUse {
 }
 
 /// A share of the budget of memory.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct ShareUse {
     /// Its name.
     pub(crate) share: &'static str,

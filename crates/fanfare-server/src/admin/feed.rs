@@ -12,7 +12,7 @@ use fanfare_core::{
 };
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::stats::Stats;
+use super::{stats::Stats, window::Window};
 use crate::{
     h2::{H2, H2Body},
     limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX, MAINTENANCE_CHANNELS_MAX, STATS_INTERVAL_MS},
@@ -25,6 +25,8 @@ pub(super) struct Feed {
     broker: MemoryBroker,
     readers: Arc<H2>,
     channel: ChannelName,
+    /// What the last seconds were like.
+    window: Window,
 }
 
 impl Feed {
@@ -50,12 +52,23 @@ impl Feed {
         let stall_ms_max = u64::from(state.config().write_stall_ms_max);
         let readers = H2::new(Arc::clone(&hub), WORKER, notify, stall_ms_max);
         let channel = ChannelName::parse(CHANNEL).expect("the name is one");
-        Self { broker: MemoryBroker::new(Arc::clone(&hub)), hub, readers, channel }
+        Self {
+            broker: MemoryBroker::new(Arc::clone(&hub)),
+            hub,
+            readers,
+            channel,
+            window: Window::default(),
+        }
     }
 
     /// The channel's name.
     pub(super) fn channel(&self) -> ChannelName {
         self.channel.clone()
+    }
+
+    /// What the last seconds were like.
+    pub(super) fn window(&self) -> &Window {
+        &self.window
     }
 
     /// The hub and its worker, for who subscribes.
@@ -85,10 +98,12 @@ impl Feed {
             ticks.tick().await;
             let now_us = shared.state.now_us();
             self.hub.maintain(now_us / 1_000, MAINTENANCE_CHANNELS_MAX);
+            self.window.note(shared);
             if self.hub.subscribers() == 0 {
                 continue;
             }
-            let change = Change::Event(Draft::new(None, &Stats::of(shared).json()), None);
+            let change =
+                Change::Event(Draft::new(None, &Stats::of(shared, &self.window).json()), None);
             let channel = self.channel();
             // One that is refused is missed for a second; there is nobody to tell.
             drop(self.broker.place(Publication { channel, change, key: None, now_us }));

@@ -1,18 +1,20 @@
 //! What the hub holds and does, in one object: `GET /api/stats`, and each event of its stream.
 
-use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
+use std::collections::BTreeMap;
 
-use fanfare_core::{GapReason, Limit, Replay};
-use fanfare_fanout::Disconnect;
+use fanfare_core::{GapReason, Replay};
+use fanfare_fanout::{Disconnect, Load};
 use serde::Serialize;
 
-use super::millis;
+use super::{
+    millis,
+    window::{Percentiles, Recent, Window},
+};
 use crate::{
     drain::{self, Phase, Progress},
-    metrics::Reached,
-    procfs::Process,
-    state::{Shared, State},
-    usage::{LimitUse, ShareUse},
+    metrics::{Figures, LimitFigures},
+    state::Shared,
+    usage::ShareUse,
 };
 
 /// The object.
@@ -45,7 +47,7 @@ pub(super) struct Stats {
     open_files_max: u64,
     threads: u64,
     workers: Vec<Worker>,
-    limits: Vec<LimitStats>,
+    limits: Vec<Limit>,
     journal_events: usize,
     idempotency_keys: usize,
     tombstones: usize,
@@ -75,19 +77,10 @@ struct Channels {
     closed: usize,
 }
 
-/// Of the last seconds; none without a sample.
-#[derive(Serialize)]
-struct Percentiles {
-    samples: u64,
-    p50_ms: Option<f64>,
-    p90_ms: Option<f64>,
-    p99_ms: Option<f64>,
-}
-
 #[derive(Serialize)]
 struct Memory {
     resident_bytes: u64,
-    budget_bytes: usize,
+    budget_bytes: u64,
     shares: Vec<Share>,
 }
 
@@ -101,7 +94,7 @@ struct Share {
 #[derive(Serialize)]
 struct Worker {
     worker: usize,
-    subscribers: usize,
+    subscribers: u64,
     busy_percent: f64,
     queue_groups: u64,
     queue_members: u64,
@@ -109,30 +102,22 @@ struct Worker {
 }
 
 #[derive(Serialize)]
-struct LimitStats {
+struct Limit {
     limit: &'static str,
     used: Option<u64>,
+    /// None if there is no limit, too.
     max: Option<u64>,
     reached_total: u64,
 }
 
 impl Stats {
     /// The figures of this moment.
-    pub(super) fn of(shared: &Shared) -> Self {
-        let state = &shared.state;
-        let (hub, held) = (&state.hub, state.hub.held());
-        let totals = shared.fanout.totals().plus(&shared.h2.totals());
-        let process = Process::read();
-        let (all, http2) = (hub.subscribers() as u64, shared.h2.subscribers() as u64);
-        let config = state.config();
-        let worker = |(worker, subscribers)| Worker {
-            worker,
-            subscribers,
-            busy_percent: 0.0,
-            queue_groups: 0,
-            queue_members: 0,
-            queue_attach: 0,
-        };
+    pub(super) fn of(shared: &Shared, window: &Window) -> Self {
+        let figures = Figures::of(shared);
+        let Recent { delivery, publish, busy_percent } = window.recent(shared);
+        let (state, hub) = (&shared.state, &shared.state.hub);
+        let Figures { totals, workers, limits, memory, process, held, .. } = figures;
+        let [http1, http2] = figures.subscribers;
         let drain = drain::progress(shared);
         Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -147,37 +132,45 @@ impl Stats {
             },
             drain,
             subscribers: Subscribers {
-                by_protocol: ByProtocol { http1: all.saturating_sub(http2), http2 },
-                blocked: 0,
+                by_protocol: ByProtocol { http1, http2 },
+                blocked: figures.blocked,
             },
-            connections: ByProtocol { http1: state.connections_open() as u64, http2: 0 },
-            channels: Channels { live: held.channels, closed: 0 },
+            connections: ByProtocol::of(figures.connections),
+            channels: Channels { live: figures.channels.live, closed: figures.channels.closed },
             publishes_open: state.publishes.len(),
-            events_published_total: hub.published_total(),
+            events_published_total: figures.events_published,
             events_delivered_total: totals.events_delivered,
             bytes_sent_total: totals.bytes_sent,
-            bytes_published_total: 0,
-            writes_total: 0,
+            bytes_published_total: figures.bytes_published,
+            writes_total: totals.events_per_write.count(),
             replays_total: Replay::ALL
-                .map(|r| (r.as_str(), state.replays[r as usize].load(Relaxed)))
-                .into(),
-            gaps_total: GapReason::ALL.map(|r| (r.as_str(), hub.gaps_total(r))).into(),
+                .map(Replay::as_str)
+                .into_iter()
+                .zip(figures.replays)
+                .collect(),
+            gaps_total: GapReason::ALL
+                .map(GapReason::as_str)
+                .into_iter()
+                .zip(figures.gaps)
+                .collect(),
             disconnects_total: Disconnect::ALL
-                .map(|r| (r.as_str(), totals.disconnects[r as usize]))
-                .into(),
-            delivery: Percentiles { samples: 0, p50_ms: None, p90_ms: None, p99_ms: None },
-            publish: Percentiles { samples: 0, p50_ms: None, p90_ms: None, p99_ms: None },
+                .map(Disconnect::as_str)
+                .into_iter()
+                .zip(totals.disconnects)
+                .collect(),
+            delivery,
+            publish,
             memory: Memory {
                 resident_bytes: process.resident_bytes,
-                budget_bytes: config.memory_bytes_max,
-                shares: state.memory(0).map(Share::of).into(),
+                budget_bytes: figures.memory_bytes_max,
+                shares: memory.map(Share::of).into(),
             },
             cpu_seconds_total: process.cpu_seconds,
             open_files: process.open_files,
             open_files_max: process.open_files_max,
             threads: process.threads,
-            workers: shared.fanout.members().into_iter().enumerate().map(worker).collect(),
-            limits: limits(state, &process),
+            workers: Worker::all(&workers, &busy_percent),
+            limits: limits.into_iter().map(Limit::of).collect(),
             journal_events: held.journal_events,
             idempotency_keys: held.idempotency_keys,
             tombstones: held.tombstones,
@@ -191,6 +184,12 @@ impl Stats {
     }
 }
 
+impl ByProtocol {
+    fn of([http1, http2]: [u64; 2]) -> Self {
+        Self { http1, http2 }
+    }
+}
+
 impl Share {
     fn of(share: ShareUse) -> Self {
         let ShareUse { share, used_bytes, max_bytes } = share;
@@ -198,21 +197,21 @@ impl Share {
     }
 }
 
-/// All limits, and how near those are of which it is known.
-fn limits(state: &State, process: &Process) -> Vec<LimitStats> {
-    let mut uses = state.limits();
-    let (used, max) = (process.open_files, process.open_files_max);
-    uses.push(LimitUse { limit: Reached::OpenFiles.as_str(), used, max });
-    let told = |limit, reached_total| {
-        let used = uses.iter().find(|found| found.limit == limit);
-        let max = used.map(|found| found.max).filter(|max| *max > 0);
-        LimitStats { limit, used: used.map(|found| found.used), max, reached_total }
-    };
-    let hub = Limit::ALL.map(|limit| told(limit.as_str(), state.hub.limit_total(limit)));
-    let full = state.full_total.load(Relaxed);
-    let server = Reached::ALL.map(|limit| match limit {
-        Reached::Connections => told(limit.as_str(), full),
-        limit => told(limit.as_str(), state.metrics.reached_total(limit)),
-    });
-    hub.into_iter().chain(server).collect()
+impl Worker {
+    fn all(loads: &[Load], busy_percent: &[f64]) -> Vec<Self> {
+        let of = |(worker, (load, busy_percent)): (usize, (&Load, &f64))| {
+            let Load { subscribers, queue_groups, queue_members, queue_attach, .. } = *load;
+            let busy_percent = (busy_percent * 10.0).round() / 10.0;
+            Self { worker, subscribers, busy_percent, queue_groups, queue_members, queue_attach }
+        };
+        loads.iter().zip(busy_percent).enumerate().map(of).collect()
+    }
+}
+
+impl Limit {
+    fn of(limit: LimitFigures) -> Self {
+        let LimitFigures { limit, reached_total, used } = limit;
+        let max = used.map(|(_, max)| max).filter(|max| *max > 0);
+        Self { limit, used: used.map(|(used, _)| used), max, reached_total }
+    }
 }

@@ -33,7 +33,7 @@ use crate::{
     guard::Origin,
     h2::AwayBody,
     limits::{ADMIN_REQUEST_MS_MAX, ADMIN_STREAM_MS_MAX},
-    metrics::Reached,
+    metrics::{Reached, SubscribeAnswer},
     problem::Problem,
     query::Query,
     service::{self, SubscribeRequest},
@@ -51,7 +51,8 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 pub(super) fn tail(admin: &Admin, head: request::Parts) -> Result<Response<Body>, Problem> {
     let query = Query::of(admin.state(), &head.uri)?;
     let selectors = service::selectors(admin.state(), &query)?;
-    let parameters = parameters(admin, selectors, query, head)?;
+    let parameters = parameters(admin, selectors, query, head)
+        .inspect_err(|_| admin.state().metrics.subscribe_answered(SubscribeAnswer::Refused))?;
     let permit = permit(admin);
     let response = connection::stream(&admin.shared, &parameters, room(permit.as_ref()));
     Ok(held(response, permit))
@@ -63,7 +64,7 @@ pub(super) fn stats(admin: &Admin, head: request::Parts) -> Result<Response<Body
     let parameters = parameters(admin, Selectors::one(admin.feed.channel()), query, head)?;
     let permit = permit(admin);
     let (hub, worker) = admin.feed.hub();
-    let response = match parameters.subscribe_apart(hub, worker, permit.is_none()) {
+    let response = match parameters.subscribe_apart(admin.state(), hub, worker, permit.is_none()) {
         Outcome::Answer(response) => response,
         Outcome::Away(away) => {
             let body = AwayBody::new(away.bytes.into());

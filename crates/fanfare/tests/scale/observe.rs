@@ -2,14 +2,13 @@
 
 use std::fs;
 
-use crate::support::{http, hub::Hub};
+use crate::support::{http, hub::Hub, metric};
 
 impl Hub {
     /// A metric, by its name with its labels.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = http::get(self.admin(), "/metrics");
-        let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok();
-        let found = text.text().lines().find_map(line);
+        let found = metric(text.text(), name);
         found.unwrap_or_else(|| panic!("no {name} in {}", text.text())) as u64
     }
 

@@ -29,3 +29,13 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         thread::park_timeout(Duration::from_millis(5));
     }
 }
+
+/// A number of a scrape, by its name and labels; without labels the sum of all that the metric has.
+pub(crate) fn metric(scrape: &str, name: &str) -> Option<f64> {
+    let value = |line: &str| -> Option<f64> {
+        let rest = line.strip_prefix(name)?;
+        let rest = if rest.starts_with('{') { rest.split_once('}')?.1 } else { rest };
+        rest.strip_prefix(' ')?.parse().ok()
+    };
+    scrape.lines().filter_map(value).reduce(|sum, more| sum + more)
+}

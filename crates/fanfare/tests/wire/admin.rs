@@ -3,78 +3,13 @@
 use serde_json::json;
 
 use crate::{
-    eventually, metric, metric_becomes, problem, publish, publish_many,
+    eventually, problem, publish, publish_many,
     support::{
         http::{call, get, post},
         hub::Hub,
         sse::{End, Piece, Stream},
     },
 };
-
-/// The metrics of the first set, with the labels that each must have from the start.
-const METRICS: [(&str, &str, &[&str]); 10] = [
-    ("fanfare_subscribers", "gauge", &[""]),
-    ("fanfare_channels", "gauge", &[""]),
-    ("fanfare_events_published_total", "counter", &[""]),
-    ("fanfare_events_delivered_total", "counter", &[""]),
-    ("fanfare_bytes_sent_total", "counter", &[""]),
-    ("fanfare_replays_total", "counter", &["{result=\"exact\"}", "{result=\"gap\"}"]),
-    (
-        "fanfare_gaps_total",
-        "counter",
-        &["{reason=\"epoch\"}", "{reason=\"evicted\"}", "{reason=\"lagged\"}"],
-    ),
-    ("fanfare_disconnects_total", "counter", &["{reason=\"client\"}", "{reason=\"drain\"}"]),
-    (
-        "fanfare_limit_reached_total",
-        "counter",
-        &["{limit=\"channels\"}", "{limit=\"connections\"}"],
-    ),
-    ("fanfare_publish_seconds", "histogram", &[]),
-];
-
-#[test]
-fn every_metric_has_help_and_type_from_the_start() {
-    let hub = Hub::start(&[]);
-    let answer = get(hub.admin(), "/metrics");
-    assert_eq!(answer.status(), 200);
-    assert!(answer.get("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
-    for (name, kind, labels) in METRICS {
-        let text = answer.text();
-        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}: {text}");
-        assert!(text.contains(&format!("# HELP {name} ")), "{name}: {text}");
-        for labels in labels {
-            assert!(text.contains(&format!("\n{name}{labels} 0\n")), "{name}{labels}: {text}");
-        }
-    }
-    assert!(answer.text().contains("fanfare_publish_seconds_count 0\n"), "{}", answer.text());
-}
-
-#[test]
-fn the_metrics_say_what_happened() {
-    let hub = Hub::start(&[]);
-    let mut stream = Stream::open(hub.public(), "/channels/secret/a?open=0");
-    let last = publish_many(&hub, "secret/a", 5);
-    stream.events(5);
-    let mut back = Stream::open(hub.public(), &format!("/channels/secret/a?from={last}"));
-    back.event();
-    metric_becomes(&hub, "fanfare_subscribers", 2.0);
-    metric_becomes(&hub, "fanfare_channels", 1.0);
-    metric_becomes(&hub, "fanfare_events_published_total", 5.0);
-    metric_becomes(&hub, "fanfare_events_delivered_total", 5.0);
-    metric_becomes(&hub, "fanfare_replays_total{result=\"exact\"}", 1.0);
-    metric_becomes(&hub, "fanfare_replays_total{result=\"live\"}", 1.0);
-    // Of the lines that come at once, the first is measured.
-    let measured = metric(&hub, "fanfare_publish_seconds_count");
-    assert!((1.0..=5.0).contains(&measured), "{measured}");
-    let read = stream.raw().len() as f64;
-    eventually("the bytes", || (metric(&hub, "fanfare_bytes_sent_total") > read).then_some(()));
-    drop(stream);
-    metric_becomes(&hub, "fanfare_disconnects_total{reason=\"client\"}", 1.0);
-    metric_becomes(&hub, "fanfare_subscribers", 1.0);
-    let text = get(hub.admin(), "/metrics");
-    assert!(!text.text().contains("secret"), "no channel's name is ever there: {}", text.text());
-}
 
 #[test]
 fn probes_answer() {

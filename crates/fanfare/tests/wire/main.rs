@@ -29,6 +29,7 @@ mod idle;
 mod limits;
 mod limits_proxies;
 mod limits_reached;
+mod metrics;
 mod names;
 mod ndjson;
 mod origins;
@@ -99,11 +100,11 @@ fn problem(answer: &Answer, status: u16, slug: &str) -> Value {
     body
 }
 
-/// The number of a metric, such as `fanfare_gaps_total{reason="epoch"}`.
+/// The number of a metric, such as `fanfare_gaps_total{reason="epoch"}`; without labels the sum of
+/// all that it has.
 fn metric(hub: &Hub, name: &str) -> f64 {
     let text = get(hub.admin(), "/metrics");
-    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
-    text.text().lines().find_map(value).unwrap_or_else(|| panic!("no {name}: {}", text.text()))
+    support::metric(text.text(), name).unwrap_or_else(|| panic!("no {name}: {}", text.text()))
 }
 
 /// Waits until a metric has this value.

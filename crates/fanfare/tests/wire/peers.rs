@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Small buffers on the hub's side, and rings that forget soon.
-const SLOW: [&str; 6] =
+pub(crate) const SLOW: [&str; 6] =
     ["--socket-unsent-bytes-max", "4KiB", "--ring-events", "40", "--ring-bytes", "1MiB"];
 
 #[test]
