@@ -3,14 +3,14 @@
 
 use std::{fs, io, path::Path};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, builder::PossibleValuesParser};
 use clap_complete::Shell;
 use clap_mangen::{
     Man,
     roff::{Roff, bold, roman},
 };
 
-use crate::{command, terminal};
+use crate::{command, settings, terminal};
 
 /// Prints what a shell needs to complete commands and flags.
 pub(crate) fn completions(flags: &ArgMatches) -> io::Result<()> {
@@ -18,7 +18,10 @@ pub(crate) fn completions(flags: &ArgMatches) -> io::Result<()> {
     let brief = |command: Command| {
         command.mut_args(|arg| {
             let help = first_line(&arg);
-            arg.help(help)
+            match settings::choices(arg.get_id().as_str()) {
+                Some(words) => arg.help(help).value_parser(PossibleValuesParser::new(words)),
+                None => arg.help(help),
+            }
         })
     };
     let mut whole = brief(command::shown()).mut_subcommands(brief);

@@ -24,7 +24,7 @@ use self::{
     layers::Given,
     machine::Machine,
     problem::{Place, Problem, Wrong},
-    row::Row,
+    row::{Row, Value},
     unit::Unit,
 };
 
@@ -33,6 +33,14 @@ pub(crate) fn arguments() -> Vec<Arg> {
     let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE").help(CONFIG_HELP);
     let config = config.value_hint(ValueHint::FilePath);
     [config].into_iter().chain(layers::arguments()).collect()
+}
+
+/// The words that a setting may have, if it is one of a few.
+pub(crate) fn choices(key: &str) -> Option<&'static [&'static str]> {
+    match table::by_key(key)?.value {
+        Value::Choice { of, .. } => Some(of),
+        _ => None,
+    }
 }
 
 /// Reads all settings. `flags` was parsed with [`arguments`], `variables` is the environment.

@@ -174,13 +174,23 @@ fn shells_can_complete_the_commands() {
 }
 
 #[test]
-fn bash_completes_a_flag() {
-    let script = "source <(\"$0\" completions bash)\n\
-                  COMP_WORDS=(fanfare health --ad) COMP_CWORD=2\n\
-                  _fanfare fanfare --ad health && echo \"${COMPREPLY[@]}\"";
-    let mut bash = Command::new("bash");
-    let output = bash.args(["-c", script, env!("CARGO_BIN_EXE_fanfare")]).output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "--admin-url\n");
+fn bash_completes_commands_flags_and_words() {
+    for (words, expected) in [
+        ("fanfare chec", "check"),
+        ("fanfare health --ad", "--admin-url"),
+        ("fanfare channels --sort sub", "subscribers"),
+        ("fanfare serve --slow-policy dis", "disconnect"),
+    ] {
+        let script = format!(
+            "source <(\"$0\" completions bash); COMP_WORDS=({words}); \
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _fanfare fanfare \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; \
+             echo \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = Command::new("bash");
+        let output = bash.args(["-c", &script, env!("CARGO_BIN_EXE_fanfare")]).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{expected}\n"), "{words}");
+    }
 }
 
 #[test]
