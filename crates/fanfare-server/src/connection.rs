@@ -89,7 +89,7 @@ async fn visited(
 ) {
     let Ok((protocol, socket)) = Socket::accept(stream, ahead).await else { return };
     let counted = Arc::clone(&shared);
-    let _open = counted.state.metrics.opened(protocol);
+    let _open = ticket.is_some().then(|| counted.state.metrics.opened(protocol));
     match protocol {
         Protocol::Http1 => serve_http1(shared, socket, visit, ticket).await,
         Protocol::Http2 => serve_http2(shared, socket, visit, ticket).await,

@@ -262,7 +262,7 @@ impl Metrics {
         self.problems.add(kind as usize);
     }
 
-    /// Counts a connection that said what it speaks.
+    /// Counts a connection that was let in and said what it speaks.
     pub(crate) fn opened(&self, protocol: Protocol) -> Option<Open<'_>> {
         self.opened.add(protocol as usize);
         (protocol == Protocol::Http2).then(|| {

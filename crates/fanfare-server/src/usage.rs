@@ -56,7 +56,7 @@ impl State {
             hub(Limit::Channels, held.channels, config.channels_max),
             hub(Limit::IdempotencyKeys, held.idempotency_keys, config.idempotency_keys_max),
             hub(Limit::JournalEvents, held.journal_events, config.journal_events_max),
-            hub(Limit::RingsBytes, held.bytes, config.rings_bytes_max),
+            hub(Limit::RingsBytes, held.bytes + held.removed_bytes, config.rings_bytes_max),
             of("tombstones", held.tombstones, config.tombstones_max),
             server(Reached::RequestsBytes, self.requests.held_bytes(), self.shares().requests),
             server(Reached::SocketsBytes, self.sockets.held_bytes(), self.shares().sockets),
@@ -74,7 +74,8 @@ impl State {
         let config = self.config();
         let journal = |events: usize| events.saturating_mul(JOURNAL_PAIR_BYTES);
         [
-            of("rings", held.bytes, config.rings_bytes_max),
+            // As the budget of all rings counts it.
+            of("rings", held.bytes + held.removed_bytes, config.rings_bytes_max),
             of("journal", journal(held.journal_events), journal(config.journal_events_max)),
             of("requests", self.requests.held_bytes(), self.shares().requests),
             of("sockets", self.sockets.held_bytes(), self.shares().sockets),

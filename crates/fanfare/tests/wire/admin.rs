@@ -83,6 +83,36 @@ fn stats_are_told() {
 }
 
 #[test]
+fn stats_tell_how_long_things_took() {
+    let hub = Hub::start(&["--workers", "1"]);
+    let none = json!({ "samples": 0, "p50_ms": null, "p90_ms": null, "p99_ms": null });
+    let stats = || get(hub.admin(), "/api/stats").json();
+    assert_eq!((&stats()["delivery"], &stats()["publish"]), (&none, &none));
+    let mut stream = Stream::open(hub.public(), "/channels/a?open=0");
+    for n in 1..=10 {
+        publish(&hub, "a", n.to_string());
+        stream.event();
+    }
+    let told = eventually("all deliveries", || {
+        let told = stats();
+        (told["delivery"]["samples"] == 10).then_some(told)
+    });
+    assert_eq!(told["publish"]["samples"], 10);
+    for what in ["delivery", "publish"] {
+        let at = |name: &str| told[what][name].as_f64().unwrap();
+        let [p50, p90, p99] = [at("p50_ms"), at("p90_ms"), at("p99_ms")];
+        assert!(0.0 < p50 && p50 <= p90 && p90 <= p99, "{told}");
+    }
+    let worker = &told["workers"][0];
+    assert_eq!((&worker["worker"], &worker["subscribers"]), (&json!(0), &json!(1)));
+    let busy = worker["busy_percent"].as_f64().unwrap();
+    assert!((0.0..=100.0).contains(&busy), "{told}");
+    assert_eq!((&told["writes_total"], &told["events_delivered_total"]), (&json!(10), &json!(10)));
+    assert_eq!(told["subscribers"], json!({ "http1": 1, "http2": 0, "blocked": 0 }));
+    assert_eq!(told["replays_total"], json!({ "exact": 0, "gap": 0, "live": 1 }));
+}
+
+#[test]
 fn stats_are_streamed_each_second() {
     let hub = Hub::start(&[]);
     let accept = [("Accept", "text/event-stream")];

@@ -66,6 +66,14 @@ async fn many_streams_on_one_connection_get_everything_in_order() {
         streams.push(h2.subscribe(target, &[]).await);
     }
     assert_eq!(h2.publish("a", "0").await["subscribers"], 300);
+    for (name, value) in [
+        ("fanfare_subscribers{protocol=\"http2\"}", 300.0),
+        ("fanfare_subscribers{protocol=\"http1\"}", 0.0),
+        ("fanfare_connections{protocol=\"http2\"}", 1.0),
+        ("fanfare_connections_opened_total{protocol=\"http2\"}", 1.0),
+    ] {
+        assert_eq!(crate::metric(&hub, name), value, "{name}");
+    }
     publish_many(&hub, "a", 100);
     let expected: Vec<_> = (0..=100).map(|n: usize| n.to_string()).collect();
     for stream in &mut streams {

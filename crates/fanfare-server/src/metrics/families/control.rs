@@ -23,7 +23,7 @@ pub(super) const FAMILIES: &[Family] = &[
         Counter,
         "fanfare_connections_opened_total",
         &["protocol"],
-        ("Connections of the public listener that said something.", ""),
+        ("Connections of the public listener that were let in and said something.", ""),
         |f, text| text.each(Protocol::ALL.map(Protocol::as_str).into_iter().zip(f.opened)),
     ),
     Family::new(
