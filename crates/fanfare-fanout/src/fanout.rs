@@ -28,7 +28,7 @@ pub struct FanoutConfig {
     /// Milliseconds that a socket may take no byte before its connection is closed.
     pub write_stall_ms_max: u32,
     /// Bytes of frames that slow subscribers have begun and so keep in memory, over all workers:
-    /// who would need more is disconnected.
+    /// past it those are disconnected that have taken nothing for longest.
     pub pinned_bytes_max: usize,
 }
 
@@ -164,11 +164,12 @@ impl Fanout {
             pinned_bytes_max: AtomicUsize::new(config.pinned_bytes_max),
         });
         let pinned = Arc::new(AtomicUsize::new(0));
-        let mut workers = Vec::with_capacity(bells.polls.len());
+        let count = bells.polls.len();
+        let mut workers = Vec::with_capacity(count);
         for (index, (poll, _)) in bells.polls.into_iter().enumerate() {
             let (commands, queue) = mpsc::channel(limits::ATTACH_QUEUE_MAX);
             let report = Arc::new(Report::default());
-            let pins = Pins::new(Arc::clone(&pinned));
+            let pins = Pins::new(Arc::clone(&pinned), count);
             let (hub, live) = (Arc::clone(&hub), Arc::clone(&live));
             let worker = Worker::new(index, hub, poll, queue, live, pins, Arc::clone(&report));
             let name = format!("fanout-{index}");

@@ -14,6 +14,7 @@ use mio::net::TcpStream;
 use crate::{
     fanout::Seat,
     limits::DISCARDED_BYTES_MAX,
+    pins::Pin,
     totals::{Disconnect, Totals},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Member {
     pub(crate) pending: Bytes,
     /// The frame that `pending` is the rest of, if it is one.
     pub(crate) begun: Option<Begun>,
+    /// That `begun` counts, while the socket is full.
+    pub(crate) pin: Option<Pin>,
     /// Set when the stream ends as soon as nothing is pending.
     pub(crate) closing: Option<Disconnect>,
     /// Why it is to be sent away once it has everything, if it is.
@@ -82,6 +85,7 @@ impl Member {
             subscription: Some(subscription),
             pending,
             begun: None,
+            pin: None,
             closing: None,
             leaving: None,
             leaves_at_ms: u64::MAX,

@@ -162,19 +162,21 @@ impl Worker {
         self.departed += u64::from(reason == Disconnect::Drain);
     }
 
-    /// Notes that a member's socket takes no more, and what it keeps in memory meanwhile. One whose
-    /// frame would be too much goes.
+    /// Notes that a member's socket takes no more, and what it keeps in memory meanwhile.
     pub(crate) fn block(&mut self, key: u32) {
         self.blocked += 1;
         let member = &mut self.members[key as usize];
-        let bytes_max = self.live.pinned_bytes_max.load(Ordering::Relaxed);
-        if let Some(begun) = member.begun
-            && !self.pins.add(begun, bytes_max)
-        {
-            member.begun = None;
-            return self.remove(key, Disconnect::Memory);
-        }
+        member.pin = member.begun.map(|frame| self.pins.add(frame, key));
         self.arm(key);
+    }
+
+    /// Disconnects members until what they keep in memory is not too much. Between turns: a pass
+    /// must not lose members that it has not seen.
+    pub(crate) fn unpin(&mut self) {
+        let bytes_max = self.live.pinned_bytes_max.load(Ordering::Relaxed);
+        while let Some(key) = self.pins.excess(bytes_max) {
+            self.remove(key, Disconnect::Memory);
+        }
     }
 
     /// Notes that a member's socket takes bytes again, or is closed; returns whether it did not.
@@ -184,8 +186,8 @@ impl Worker {
             return false;
         }
         self.blocked -= 1;
-        if let Some(begun) = member.begun {
-            self.pins.remove(begun);
+        if let Some(pin) = member.pin.take() {
+            self.pins.remove(pin);
         }
         true
     }

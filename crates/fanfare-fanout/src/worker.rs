@@ -161,6 +161,7 @@ impl Worker {
             worked |= self.take_marks(&mut marks);
             let Ok(more_commands) = self.take_commands() else { break };
             self.turn();
+            self.unpin();
             let more_timers = self.wheel.advance(self.now_ms, limits::TURN_COMMANDS_MAX, &mut due);
             due.iter().for_each(|handle| self.on_timer(*handle));
             self.send_away();

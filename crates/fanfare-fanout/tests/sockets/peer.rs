@@ -79,15 +79,26 @@ impl Peer {
 
     /// Reads until a piece has come that `is` it.
     pub(crate) fn read_until(&mut self, is: impl Fn(&Piece) -> bool) {
+        assert!(self.reads_until(is), "it ended after {:?}", self.pieces.last());
+    }
+
+    /// The same; returns whether one came before the end.
+    fn reads_until(&mut self, is: impl Fn(&Piece) -> bool) -> bool {
         let mut from = 0;
         loop {
             if self.pieces[from..].iter().any(&is) {
-                return;
+                return true;
             }
             from = self.pieces.len();
-            let end = self.read(64 * 1024);
-            assert_eq!(end, None, "it ended after {:?}", self.pieces.last());
+            if self.read(64 * 1024).is_some() {
+                return false;
+            }
         }
+    }
+
+    /// Reads until the event at `seq` has come; returns whether it came before the end.
+    pub(crate) fn reads_to(&mut self, seq: u64) -> bool {
+        self.reads_until(|piece| matches!(piece, Piece::Event { seq: it, .. } if *it == seq))
     }
 
     /// Reads until the event at `seq` has come.
