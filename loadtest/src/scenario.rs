@@ -4,6 +4,7 @@ pub(crate) mod burst;
 pub(crate) mod churn;
 pub(crate) mod fanout;
 pub(crate) mod idle;
+pub(crate) mod memory;
 pub(crate) mod mixed;
 pub(crate) mod narrow;
 pub(crate) mod publish;
@@ -23,6 +24,7 @@ pub(crate) enum Scenario {
     Churn(churn::Churn),
     Fanout(fanout::Fanout),
     Idle(idle::Idle),
+    Memory(memory::Memory),
     Mixed(mixed::Mixed),
     Narrow(narrow::Narrow),
     Publish(publish::Publish),
@@ -42,6 +44,7 @@ impl Scenario {
                 Self::Churn(scenario) => scenario.run(common).await,
                 Self::Fanout(scenario) => scenario.run(common).await,
                 Self::Idle(scenario) => scenario.run(common).await,
+                Self::Memory(scenario) => Box::pin(scenario.run(common)).await,
                 Self::Mixed(scenario) => scenario.run(common).await,
                 Self::Narrow(scenario) => scenario.run(common).await,
                 Self::Publish(scenario) => scenario.run(common).await,

@@ -12,6 +12,7 @@ mod burst;
 mod counts;
 mod crowd;
 mod drain;
+mod memory;
 mod observe;
 mod publisher;
 mod slow;

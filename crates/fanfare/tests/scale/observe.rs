@@ -19,10 +19,19 @@ impl Hub {
 
     /// Memory of the process alone, in bytes.
     pub(crate) fn memory(&self) -> usize {
+        self.mapped("Pss:")
+    }
+
+    /// The part of it that no file backs: without the code, which is large if it is unoptimised.
+    pub(crate) fn anonymous_memory(&self) -> usize {
+        self.mapped("Anonymous:")
+    }
+
+    fn mapped(&self, what: &str) -> usize {
         let path = format!("/proc/{}/smaps_rollup", self.pid());
         let text = fs::read_to_string(path).unwrap();
-        let pss = |line: &str| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB").map(kib);
-        text.lines().find_map(pss).unwrap()
+        let bytes = |line: &str| line.strip_prefix(what)?.trim().strip_suffix(" kB").map(kib);
+        text.lines().find_map(bytes).unwrap()
     }
 }
 

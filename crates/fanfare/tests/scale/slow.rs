@@ -24,7 +24,7 @@ fn start(unsent_bytes_max: &str, write_stall_max: &str) -> Hub {
 }
 
 /// Whether it has all events or was told what it lost, up to the last one that was published.
-fn check(stream: &Stream, published: &[u32]) -> usize {
+pub(crate) fn check(stream: &Stream, published: &[u32]) -> usize {
     let mut expected = published.iter().copied();
     let mut gaps = stream.gaps.iter().peekable();
     let mut lost = 0;
