@@ -49,6 +49,7 @@ mod subscribe;
 mod switch;
 #[cfg(test)]
 mod testing;
+mod trace;
 mod upload;
 mod usage;
 
@@ -58,3 +59,4 @@ pub use handle::{Handle, Status};
 pub use memory::{Budgeted, MemoryShares, OverBudget};
 pub use process::ProcessCounts;
 pub use server::{Server, StartError};
+pub use trace::Span;

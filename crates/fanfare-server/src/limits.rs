@@ -173,6 +173,9 @@ pub(crate) const MAINTENANCE_INTERVAL_MS: u64 = 250;
 pub(crate) const MAINTENANCE_CHANNELS_MAX: usize = 64;
 /// Bytes of a path that the log repeats: the longest name of a channel, escaped, fits in.
 pub(crate) const LOGGED_PATH_BYTES_MAX: usize = 1_024;
+/// Spans of publishes that wait for their exporter: what a busy hub traces in a moment. Further
+/// ones are dropped.
+pub(crate) const SPANS_MAX: usize = 4_096;
 /// Milliseconds between two looks whether a part of the hub has panicked.
 pub(crate) const BROKEN_LOOK_INTERVAL_MS: u64 = 500;
 /// Milliseconds between two looks for addresses that nothing is known of any more.

@@ -241,6 +241,10 @@ impl Problem {
         self
     }
 
+    pub(crate) fn status(&self) -> StatusCode {
+        self.kind.row().1
+    }
+
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }

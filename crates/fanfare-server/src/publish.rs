@@ -23,6 +23,7 @@ use crate::{
     query::Query,
     sse_body::SseBody,
     state::State,
+    trace::Trace,
     upload::{Incoming, Upload},
 };
 
@@ -61,7 +62,25 @@ pub(crate) async fn answer<B: Incoming>(
     target: Target,
     query: &Query,
     headers: &HeaderMap,
+    upload: Upload<B>,
+) -> Result<Response<Body>, Problem> {
+    let mut trace = state.tracer.as_ref().and_then(|tracer| tracer.begin(headers));
+    let answer = take(state, peer, target, query, headers, upload, &mut trace).await;
+    if let Some(trace) = &mut trace {
+        trace.answered(answer.as_ref().map_or_else(Problem::status, Response::status));
+    }
+    answer
+}
+
+/// The same; `trace` is left if it ends with the answer.
+async fn take<B: Incoming>(
+    state: &Arc<State>,
+    peer: Option<Peer>,
+    target: Target,
+    query: &Query,
+    headers: &HeaderMap,
     mut upload: Upload<B>,
+    trace: &mut Option<Trace>,
 ) -> Result<Response<Body>, Problem> {
     // The token first: a drain that begins after the look waits for this publish.
     let token = state.publishes.token();
@@ -73,7 +92,7 @@ pub(crate) async fn answer<B: Incoming>(
     let (source, channel) = match (form, target) {
         (Form::One, Target::Channel(channel)) => {
             peer.map_or(Ok(()), |peer| state.pass_event(peer, headers))?;
-            return one(state, channel, options, key, &mut upload).await;
+            return one(state, channel, options, key, &mut upload, trace).await;
         }
         (Form::Sse, Target::Channel(channel)) => {
             (Source::Sse(SseBody::new(options.event_type, data_max)), Some(channel))
@@ -87,7 +106,7 @@ pub(crate) async fn answer<B: Incoming>(
     };
     let client = peer.map(|peer| peer.client(headers, &state.config().trusted_proxies));
     let place = (channel, options.close);
-    let many = Many::new(state, client, place, source, upload, token);
+    let many = Many::new(state, client, place, source, upload, (token, trace.take()));
     if options.acks {
         return Ok(publish_many::acknowledged(many));
     }
@@ -184,8 +203,12 @@ async fn one<B: Incoming>(
     options: Options,
     key: Option<IdempotencyKey>,
     upload: &mut Upload<B>,
+    trace: &mut Option<Trace>,
 ) -> Result<Response<Body>, Problem> {
     let data = whole(state, upload).await?;
+    if let Some(Trace { span, .. }) = trace {
+        (span.channels, span.bytes) = (1, data.len() as u64);
+    }
     let change = match options.close {
         Some(reason) if data.is_empty() => Change::Close(reason),
         close => {
@@ -193,7 +216,11 @@ async fn one<B: Incoming>(
             Change::Event(Draft::new(options.event_type.as_ref(), data), close)
         }
     };
+    let events = u64::from(matches!(change, Change::Event(..)));
     let placed = place_now(state, channel, change, key).await?;
+    if let Some(Trace { span, .. }) = trace {
+        span.events = events;
+    }
     let mut json = Vec::with_capacity(ACK_BYTES);
     push_ack(&mut json, &placed);
     Ok(json_response(json))

@@ -19,7 +19,7 @@ use fanfare_core::{
     Change, ChannelName, CloseReason, Draft, EventId, IdempotencyKey, Placed, Publication,
     Publishing,
 };
-use hyper::{Response, body::Frame, header, header::HeaderValue};
+use hyper::{Response, StatusCode, body::Frame, header, header::HeaderValue};
 use serde::Serialize;
 use tokio::{sync::mpsc, task::coop::consume_budget};
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -36,6 +36,7 @@ use crate::{
     publish::{json_response, place, place_now, push_ack},
     sse_body::SseBody,
     state::State,
+    trace::Trace,
     upload::{Incoming, Upload},
 };
 
@@ -117,6 +118,8 @@ pub(crate) struct Many<B: Incoming> {
     publishing: HashMap<u64, Publishing>,
     /// Keeps a drain waiting.
     _token: TaskTrackerToken,
+    /// Its span, if it is traced.
+    trace: Option<Trace>,
 }
 
 /// What came of it so far.
@@ -143,7 +146,7 @@ impl<B: Incoming> Many<B> {
         (channel, close): (Option<ChannelName>, Option<CloseReason>),
         source: Source,
         upload: Upload<B>,
-        token: TaskTrackerToken,
+        (token, trace): (TaskTrackerToken, Option<Trace>),
     ) -> Self {
         Self {
             state: Arc::clone(state),
@@ -156,12 +159,19 @@ impl<B: Incoming> Many<B> {
             summary: Summary::default(),
             publishing: HashMap::new(),
             _token: token,
+            trace,
         }
     }
 
     /// Publishes all of it, or up to what is wrong.
     async fn run(&mut self, acks: &mut Acks) -> Result<(), Problem> {
-        self.read(acks).await.map_err(|problem| {
+        let answer = self.read(acks).await;
+        if let Some(trace) = &mut self.trace {
+            trace.answered(answer.as_ref().map_or_else(Problem::status, |()| StatusCode::OK));
+            trace.span.events = self.summary.accepted;
+            trace.span.channels = self.publishing.len() as u64;
+        }
+        answer.map_err(|problem| {
             let limit = match problem.kind() {
                 Kind::EventTooLarge => Some(Reached::EventDataBytes),
                 Kind::LineTooLong => Some(Reached::LineBytes),
@@ -178,6 +188,11 @@ impl<B: Incoming> Many<B> {
         loop {
             let chunk = self.upload.chunk(&self.state).await?;
             let (ended, bytes) = (chunk.is_none(), chunk.as_ref().map_or(0, Bytes::len));
+            if let Some(trace) = &mut self.trace {
+                trace.span.bytes += bytes as u64;
+                trace.span.events = self.summary.accepted;
+                trace.span.channels = self.publishing.len() as u64;
+            }
             match chunk {
                 Some(chunk) => self.source.push(chunk),
                 None => self.source.end(),

@@ -12,6 +12,7 @@ use fanfare_core::{Broker, Epoch, Hub, HubLimits, MemoryBroker};
 use fanfare_fanout::{Bells, Fanout, FanoutConfig};
 use tokio::{
     net::TcpListener,
+    sync::mpsc,
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -31,6 +32,7 @@ use crate::{
     memory::{MemoryShares, OverBudget},
     process::ProcessCounts,
     state::{Shared, State},
+    trace::{Span, Tracer},
 };
 
 /// A hub with its listeners open.
@@ -40,6 +42,8 @@ pub struct Server {
     admin: TcpListener,
     public_addr: SocketAddr,
     admin_addr: SocketAddr,
+    /// Spans of publishes, if somebody is to export them.
+    spans: Option<mpsc::Receiver<Span>>,
 }
 
 impl Server {
@@ -53,8 +57,9 @@ impl Server {
         let admin = listener::admin(&config).map_err(admin_at)?;
         let public_addr = public.local_addr().map_err(StartError::System)?;
         let admin_addr = admin.local_addr().map_err(StartError::System)?;
-        let shared = start(config, process).map_err(StartError::System)?;
-        Ok(Self { shared, public, admin, public_addr, admin_addr })
+        let (tracer, spans) = Tracer::new(&config.telemetry, &process).unzip();
+        let shared = start(config, process, tracer).map_err(StartError::System)?;
+        Ok(Self { shared, public, admin, public_addr, admin_addr, spans })
     }
 
     /// Where publishers and subscribers connect.
@@ -65,6 +70,11 @@ impl Server {
     /// Where operators connect.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin_addr
+    }
+
+    /// Spans of publishes for an exporter, once; none if the settings name no collector.
+    pub fn take_spans(&mut self) -> Option<mpsc::Receiver<Span>> {
+        self.spans.take()
     }
 
     /// What the hub can be asked and told while it runs.
@@ -121,7 +131,11 @@ async fn until_broken(shared: &Shared, tasks: &[JoinHandle<()>]) {
 }
 
 /// The hub and its workers, without listeners.
-pub(crate) fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<Arc<Shared>> {
+pub(crate) fn start(
+    config: Config,
+    process: Arc<ProcessCounts>,
+    tracer: Option<Tracer>,
+) -> io::Result<Arc<Shared>> {
     let shares = MemoryShares::of(&config).map_err(io::Error::other)?;
     let bells = Bells::new(config.workers)?;
     let (h2_doorbell, h2_notify) = H2::doorbell();
@@ -136,7 +150,7 @@ pub(crate) fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<A
     let fanout = Fanout::start(Arc::clone(&hub), bells, fanout_config)?;
     let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&hub)));
     let mut state = State::new(config, shares, Arc::clone(&hub), broker);
-    state.process = process;
+    (state.process, state.tracer) = (process, tracer);
     let state = Arc::new(state);
     let h2 = H2::new(hub, workers, h2_notify, stall_ms_max);
     Ok(Arc::new(Shared { state, fanout, h2, closing: CancellationToken::new() }))

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     budget::Budget, config::Config, drain::Drain, entrance::Gate, h2::H2, memory::MemoryShares,
-    metrics::Metrics, places::Places, process::ProcessCounts,
+    metrics::Metrics, places::Places, process::ProcessCounts, trace::Tracer,
 };
 
 /// The hub, its settings, and how far the process is in its life.
@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) started: Instant,
     /// What the process counts outside of the hub.
     pub(crate) process: Arc<ProcessCounts>,
+    /// Traces publishes, if that is wanted.
+    pub(crate) tracer: Option<Tracer>,
 }
 
 /// The state, and where subscribers go.
@@ -81,6 +83,7 @@ impl State {
             publishes: TaskTracker::new(),
             started,
             process: Arc::default(),
+            tracer: None,
         }
     }
 

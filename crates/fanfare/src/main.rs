@@ -9,6 +9,7 @@ mod limits;
 mod log;
 mod manual;
 mod notify;
+mod otlp;
 mod reload;
 mod serve;
 mod settings;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     log::{FlushAtEnd, Log},
     notify::Notify,
+    otlp::Exporter,
     reload::{Reload, Sources},
     settings::{self, effective::Effective, machine::Machine, problem::Wrong},
     signals::Signals,
@@ -87,7 +88,8 @@ async fn run(
 ) -> Result<(), ServeError> {
     let signals = Signals::new().map_err(ServeError::System)?;
     let config = &holds.config;
-    let server = Server::bind(config.clone(), Arc::clone(&counts)).map_err(ServeError::Start)?;
+    let mut server =
+        Server::bind(config.clone(), Arc::clone(&counts)).map_err(ServeError::Start)?;
     let (public, admin) = (server.public_addr(), server.admin_addr());
     let open_files_max = sources.machine.open_files_max;
     tracing::info!(version = VERSION, %public, %admin, "the hub starts");
@@ -100,6 +102,7 @@ async fn run(
     )));
 
     let drain = CancellationToken::new();
+    let exporter = exporter(&mut server, config, &counts)?;
     let notify = Arc::new(Notify::new(&sources.variables));
     let hub = server.handle();
     let reload = Reload { sources, holds, hub: hub.clone(), log: log.clone(), counts };
@@ -109,7 +112,25 @@ async fn run(
     let drained = Box::pin(server.run(drain)).await;
     let all = if drained.in_time { "all in time" } else { "not all in time" };
     tracing::info!("drained: {} subscribers, {all}", drained.subscribers_sent_away);
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     Ok(())
+}
+
+/// Exports traces, if a collector is named.
+fn exporter(
+    server: &mut Server,
+    config: &Config,
+    counts: &Arc<ProcessCounts>,
+) -> Result<Option<Exporter>, ServeError> {
+    let Some((url, spans)) = config.telemetry.otlp_endpoint.as_ref().zip(server.take_spans())
+    else {
+        return Ok(None);
+    };
+    let instance = server.public_addr().to_string();
+    let exporter = Exporter::start(url, instance, spans, Arc::clone(counts));
+    exporter.map(Some).map_err(|error| ServeError::System(io::Error::other(error)))
 }
 
 /// The settings that an operator looks for first when something is not as expected.

@@ -1,6 +1,6 @@
 //! The life of a hub's process as its operators see it: what it logs, and that this never holds
-//! it up, how it takes new settings, and what
-//! its service manager is told.
+//! it up, how it takes new settings, what its
+//! service manager is told, and its traces.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,3 +10,4 @@ mod support;
 mod logs;
 mod notify;
 mod reload;
+mod traces;
