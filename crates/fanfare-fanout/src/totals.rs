@@ -103,7 +103,8 @@ impl<const CELLS: usize> Histogram<CELLS> {
     pub fn add(&mut self, bounds: &[u64], value: u64) {
         debug_assert_eq!(bounds.len() + 1, CELLS, "a cell per bound and one above");
         self.counts[bounds.partition_point(|bound| *bound < value)] += 1;
-        self.sum += value;
+        // A clock that was set may make a time of any length.
+        self.sum = self.sum.saturating_add(value);
     }
 
     /// The same for bounds that are the powers of two from 1 on, and a value that is not 0: cheap
@@ -122,7 +123,7 @@ impl<const CELLS: usize> Histogram<CELLS> {
     /// Adds the values of another one.
     fn merge(&mut self, other: &Self) {
         self.counts.iter_mut().zip(other.counts).for_each(|(sum, more)| *sum += more);
-        self.sum += other.sum;
+        self.sum = self.sum.saturating_add(other.sum);
     }
 }
 
@@ -253,6 +254,15 @@ mod tests {
         assert_eq!(slow, fast);
         assert_eq!(slow.counts, [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 2_999 - 1_024]);
         assert_eq!((slow.count(), slow.sum), (2_999, 2_999 * 1_500));
+    }
+
+    #[test]
+    fn times_that_a_clock_made_up_do_not_overflow() {
+        let mut totals = Totals::default();
+        totals.delivery.add(&DELIVERY_BOUNDS_US, u64::MAX);
+        totals.delivery.add(&DELIVERY_BOUNDS_US, 1);
+        let sum = totals.plus(&totals).delivery;
+        assert_eq!((sum.count(), sum.sum), (4, u64::MAX));
     }
 
     #[test]
