@@ -79,22 +79,27 @@ fn who_is_slow_gets_what_is_there_first() {
 }
 
 #[test]
-fn a_drain_says_drain_to_who_is_old_enough() {
+fn who_is_old_enough_during_a_drain_comes_back_after_it() {
     let rig = Rig::new(1);
+    let mut first = rig.subscribe(&["b"], &asked(0));
+    first.read_first();
     let mut slow = rig.subscribe(&["a"], &Asked { age_ms_max: 100, ..Asked::tiny() });
     slow.read_first();
     rig.publish("a", &"x".repeat(900_000));
+    // It is old enough before this one is.
     let mut other = rig.subscribe(&["b"], &asked(200));
     assert_eq!(other.read_to_end(), End::Fin);
+    rig.disconnected(Disconnect::MaxAge, 1);
     drop(other);
-    let drained = std::thread::scope(|scope| {
-        let drain = scope.spawn(|| rig.drain(500));
+    std::thread::scope(|scope| {
+        let drain = scope.spawn(|| rig.drain(600_000));
+        assert_eq!(first.read_to_end(), End::Fin);
+        // The drain would ask it half way through.
         assert_eq!(slow.read_to_end(), End::Fin);
-        let told = slow.controls("reconnect");
-        drop(slow);
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0].1["reason"], "drain");
-        drain.join().unwrap()
+        rig.cancel_drain();
+        drain.join().unwrap();
     });
-    assert_eq!(drained, 1);
+    let [(_, told, Some(retry))] = &slow.controls("reconnect")[..] else { panic!() };
+    assert_eq!(told["reason"], "drain");
+    assert!(*retry > 500_000, "{retry}");
 }
