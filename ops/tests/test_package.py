@@ -1,9 +1,11 @@
 """The unit, its settings, and the Debian package that carries them."""
 
 import hashlib
+import os
 import pathlib
 import re
 import subprocess
+import sys
 
 import pytest
 import support
@@ -88,3 +90,13 @@ def test_the_package_has_what_it_should(package):
         "." + url.split("#")[0].removeprefix("file://")
         for url in (rule["annotations"]["runbook_url"] for rule in support.rules("alert").values())
     }
+
+
+def test_it_installs_runs_as_its_unit_says_and_goes(package):
+    root = [] if os.geteuid() == 0 else ["sudo", "--preserve-env"]
+    apart = ["unshare", "--mount", "--net", "--propagation", "private"]
+    inner = [sys.executable, pathlib.Path(__file__).with_name("installed.py"), package]
+    done = subprocess.run([*root, *apart, *inner], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "installed, ran, went\n"), (
+        done.stdout + done.stderr
+    )
