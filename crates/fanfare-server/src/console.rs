@@ -65,10 +65,11 @@ const HEADERS: [(HeaderName, &str); 2] = [
 mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
-    use fanfare_core::Limit;
-
     use super::*;
-    use crate::metrics::Reached;
+    use crate::{
+        metrics::{Figures, LimitFigures},
+        testing,
+    };
 
     #[test]
     fn every_file_is_served_strictly() {
@@ -96,11 +97,10 @@ mod tests {
         assert_eq!(served, there.collect());
     }
 
-    #[test]
-    fn every_limit_has_its_words() {
+    #[tokio::test]
+    async fn every_limit_has_its_words() {
         let (.., text) = FILES.iter().find(|(path, ..)| *path == "/console/limits.js").unwrap();
-        let names = Limit::ALL.map(Limit::as_str).into_iter();
-        for name in names.chain(Reached::ALL.map(Reached::as_str)) {
+        for LimitFigures { limit: name, .. } in Figures::of(&testing::shared()).limits {
             assert!(text.contains(&format!("\n  {name}: \"")), "{name}");
         }
     }

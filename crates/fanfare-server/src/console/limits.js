@@ -31,6 +31,7 @@ const MEANINGS = {
   sockets_bytes: "bytes that connections and streams hold together",
   stream_channels: "channels that a streaming publish marks as being published to",
   subscribers_per_channel: "subscriptions that name one channel",
+  tombstones: "removed channels that are remembered, so that a gap is exact",
   write_stall: "the time that a peer may take no byte of its answer",
 };
 

@@ -42,6 +42,8 @@ describe("the console", { concurrency: 2 }, () => {
       const highest = Math.max(...await heights(page, title));
       assert.ok(highest > 10 && highest <= 100, `${title}: ${highest}`);
     }
+    await until(
+      async () => /^p99 \d.*\sm?s$/.test(await valueOf(page, "Delivery")), "the latency is known");
     await shows(page, "#totals", /Events published.*[1-9]/);
     await shows(page, "#shares", /rings.*of/);
 
@@ -102,6 +104,29 @@ describe("the console", { concurrency: 2 }, () => {
     await firstIs(page, "zebra/käse 1%");
     assert.equal(await page.inputValue("#search-text"), "zebra");
     assert.ok(await elements(page) < ELEMENTS_MAX);
+    assert.deepEqual(problems, []);
+  });
+
+  it("shows the workers, and the limits that were reached", async (t) => {
+    const settings = ["--workers", "3", "--event-data-bytes-max", "1KiB", "--channels-max", "2"];
+    const hub = await Hub.start(t, settings);
+    const reader = new EventSource(`${hub.url}/channels/news`);
+    t.after(() => reader.close());
+    for (const [channel, bytes] of [["a", 9], ["b", 9], ["a", 2_000], ["a", 3_000]]) {
+      await fetch(`${hub.url}/channels/${channel}`, { method: "POST", body: "x".repeat(bytes) });
+    }
+    const { page, problems } = await open(t, browser, hub, "/#/workers");
+    const subscribersOf = async () => (await page.locator("#workers-rows tr").evaluateAll(
+      (rows) => rows.map(({ cells }) => Number(cells[2].textContent)))).sort();
+    await until(async () => String(await subscribersOf()) === "0,0,1", "one worker of three has it");
+    await page.getByRole("link", { name: "Limits" }).click();
+    const rowOf = (limit) => page.getByRole("row", { name: new RegExp(`^${limit} `) });
+    const cells = (limit) => rowOf(limit).locator("th, td").allTextContents();
+    await until(async () => (await cells("event data bytes")).at(-1) === "2", "it was met twice");
+    const [, used, reached] = await cells("channels");
+    assert.deepEqual([used, reached], ["2 of 2 (100\u00a0%)", "1"]);
+    assert.equal(await rowOf("channels").locator(".bar").getAttribute("data-level"), "full");
+    await shows(page, "#limits-count", /^1 near now · 2 limits reached since the start$/);
     assert.deepEqual(problems, []);
   });
 
