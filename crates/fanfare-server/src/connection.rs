@@ -57,6 +57,7 @@ use crate::{
 /// subscriber is told to come back, and everything else refused.
 pub(crate) async fn serve(shared: Arc<Shared>, mut stream: TcpStream, place: Option<Place>) {
     let Ok(from) = stream.peer_addr() else { return };
+    tracing::debug!(%from, is_full = place.is_none(), "a connection");
     let Some((peer, ahead)) = identify(&shared.state, &mut stream, from.ip()).await else { return };
     let Some(place) = place else {
         let visit = Visit { peer, wall: Some(Wall::Connections) };

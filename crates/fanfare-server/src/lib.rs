@@ -22,6 +22,7 @@ mod guard;
 mod h2;
 mod handle;
 mod history;
+mod limit_log;
 pub mod limits;
 mod lines;
 mod listener;

@@ -174,6 +174,13 @@ pub(crate) const MAINTENANCE_INTERVAL_MS: u64 = 250;
 pub(crate) const MAINTENANCE_CHANNELS_MAX: usize = 64;
 /// Bytes of a path that the log repeats: the longest name of a channel, escaped, fits in.
 pub(crate) const LOGGED_PATH_BYTES_MAX: usize = 1_024;
+/// Milliseconds between two looks at limits for the log.
+pub(crate) const LIMITS_LOOK_INTERVAL_MS: u64 = 1_000;
+/// Milliseconds between two lines of the log about the same thing that repeats.
+pub(crate) const REPEATED_TOLD_INTERVAL_MS: u64 = 10_000;
+/// Milliseconds between two lines about the oldest events being let go: a hub that is full lets
+/// one go for each that comes.
+pub(crate) const EVICTIONS_TOLD_INTERVAL_MS: u64 = 600_000;
 /// Spans of publishes that wait for their exporter: what a busy hub traces in a moment. Further
 /// ones are dropped.
 pub(crate) const SPANS_MAX: usize = 4_096;

@@ -78,6 +78,9 @@ pub(crate) async fn next(listener: &TcpListener, state: &State) -> Option<TcpStr
             if error.raw_os_error().is_some_and(|code| FILES_USED_UP.contains(&code)) {
                 state.metrics.reached(Reached::OpenFiles);
             }
+            if let Some(times) = state.accept_errors.pass() {
+                tracing::warn!(%error, times, "a connection was not accepted");
+            }
             sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
             None
         }

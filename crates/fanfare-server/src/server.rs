@@ -24,6 +24,7 @@ use crate::{
     drain::{self, Drained},
     h2::H2,
     handle::Handle,
+    limit_log,
     limits::{
         BROKEN_LOOK_INTERVAL_MS, CLOSE_MS_MAX, MAINTENANCE_CHANNELS_MAX, MAINTENANCE_INTERVAL_MS,
         SWEEP_INTERVAL_MS,
@@ -98,6 +99,7 @@ impl Server {
             tokio::spawn(Arc::clone(&shared.h2).run()),
             tokio::spawn(maintain(Arc::clone(&state))),
             tokio::spawn(sweep(Arc::clone(&state))),
+            tokio::spawn(limit_log::run(Arc::clone(&state))),
         ];
         state.process.reloaded_at_ms.store(state.now_ms(), Ordering::Relaxed);
         tracing::info!("ready");

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    budget::Budget, config::Config, drain::Drain, entrance::Gate, h2::H2, memory::MemoryShares,
-    metrics::Metrics, places::Places, process::ProcessCounts, trace::Tracer,
+    budget::Budget, config::Config, drain::Drain, entrance::Gate, h2::H2, limit_log::Throttle,
+    memory::MemoryShares, metrics::Metrics, places::Places, process::ProcessCounts, trace::Tracer,
 };
 
 /// The hub, its settings, and how far the process is in its life.
@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) started: Instant,
     /// What the process counts outside of the hub.
     pub(crate) process: Arc<ProcessCounts>,
+    /// Errors of accepting connections, for the log.
+    pub(crate) accept_errors: Throttle,
     /// Traces publishes, if that is wanted.
     pub(crate) tracer: Option<Tracer>,
 }
@@ -83,6 +85,7 @@ impl State {
             publishes: TaskTracker::new(),
             started,
             process: Arc::default(),
+            accept_errors: Throttle::default(),
             tracer: None,
         }
     }

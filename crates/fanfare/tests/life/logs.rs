@@ -8,6 +8,7 @@ use std::{
 use serde_json::Value;
 
 use crate::support::{
+    eventually,
     http::{Client, call, get, post},
     hub::{Hub, run},
     sse::Stream,
@@ -79,6 +80,22 @@ fn neither_queries_nor_data_are_ever_logged() {
     assert!(
         lines(&said).iter().all(|line| line["target"].as_str().unwrap().starts_with("fanfare"))
     );
+}
+
+#[test]
+fn a_limit_is_told_once_for_many_times() {
+    let hub = Hub::start(&["--event-data-bytes-max", "10", "--log", "debug"]);
+    for _ in 0..20 {
+        assert_eq!(post(hub.public(), "/channels/a", "x".repeat(11)).status(), 413);
+    }
+    let told = eventually("a line of the limit", || {
+        let said = hub.said();
+        let lines = lines(said.rsplit_once('\n')?.0);
+        lines.into_iter().find(|line| line["message"] == "a limit was reached")
+    });
+    assert_eq!((&told["limit"], &told["level"]), (&"event_data_bytes".into(), &"WARN".into()));
+    let from = hub.said().contains("\"message\":\"a connection\",\"from\":\"127.0.0.1:");
+    assert!(from, "{}", hub.said());
 }
 
 #[test]
