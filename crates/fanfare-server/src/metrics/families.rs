@@ -56,8 +56,10 @@ pub(super) fn render(figures: &Figures) -> String {
 mod tests {
     use std::{collections::HashSet, fs, path::PathBuf};
 
+    use fanfare_core::limits::CHANNELS_PER_SUBSCRIPTION_MAX;
+
     use super::*;
-    use crate::testing;
+    use crate::{limits, testing};
 
     /// Labels whose values are not the same for every hub.
     const OPEN: [(&str, &str); 2] = [("version", "of the hub"), ("worker", "from 0 on")];
@@ -105,6 +107,37 @@ mod tests {
             return fs::write(&path, document).unwrap();
         }
         assert_eq!(found, table, "with {WRITE}=1 this test writes docs/metrics.md");
+    }
+
+    #[tokio::test]
+    async fn the_documentation_says_what_each_limit_is() {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+        let document = fs::read_to_string(path).unwrap();
+        let (_, rest) = document.split_once("<!-- limits -->\n").unwrap();
+        let (table, _) = rest.split_once("<!-- /limits -->\n").unwrap();
+        let name = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+        let documented: Vec<_> = table.lines().filter_map(name).collect();
+        let figures = Figures::of(&testing::shared());
+        let names: Vec<_> = figures.limits.iter().map(|limit| limit.limit).collect();
+        assert_eq!(documented, names);
+        let set_by = |limit: &str| {
+            let row = table.lines().find(|line| line.starts_with(&format!("| `{limit}`")));
+            let cell = row.unwrap().trim_end_matches(" |").rsplit(" | ").next().unwrap();
+            cell.replace(',', "").replace(" s", "000")
+        };
+        for (limit, value) in [
+            ("addresses", limits::ADDRESSES_MAX),
+            ("admin_connections", limits::ADMIN_CONNECTIONS_MAX),
+            ("admin_streams", limits::ADMIN_STREAMS_MAX),
+            ("body_idle", limits::BODY_IDLE_MS_MAX as usize),
+            ("channels_per_subscription", CHANNELS_PER_SUBSCRIPTION_MAX),
+            ("head_read", limits::HEAD_READ_MS_MAX as usize),
+            ("query_parameters", limits::QUERY_PARAMETERS_MAX),
+            ("refused_connections", limits::REFUSED_CONNECTIONS_MAX),
+            ("stream_channels", limits::STREAM_CHANNELS_MAX),
+        ] {
+            assert_eq!(set_by(limit), value.to_string(), "{limit}");
+        }
     }
 
     /// Set, the test of the documentation writes it.

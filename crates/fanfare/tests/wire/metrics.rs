@@ -25,6 +25,7 @@ struct Row {
 fn documented() -> Vec<Row> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
     let document = fs::read_to_string(path).unwrap();
+    let (document, _) = document.split_once("<!-- /metrics -->").unwrap();
     let bare = |text: &str| text.trim_matches('`').to_owned();
     let label = |text: &str| {
         let (name, values) = text.split_once(": ").unwrap();
