@@ -4,7 +4,7 @@ use fanfare_core::Limit;
 
 use crate::{
     bucket::SharedBucket,
-    limits::{ADDRESSES_MAX, JOURNAL_PAIR_BYTES},
+    limits::{ADDRESSES_MAX, JOURNAL_PAIR_BYTES, REFUSED_CONNECTIONS_MAX},
     metrics::Reached,
     state::State,
 };
@@ -52,6 +52,11 @@ impl State {
             server(Reached::Addresses, self.gate.addresses.len(), ADDRESSES_MAX),
             per_s(Reached::ConnectRate, &self.gate.connects, config.connect_rate_max),
             per_s(Reached::PublishRate, &self.gate.events, config.publish_rate_max),
+            server(
+                Reached::RefusedConnections,
+                REFUSED_CONNECTIONS_MAX - self.gate.refusals.available_permits(),
+                REFUSED_CONNECTIONS_MAX,
+            ),
             server(Reached::Connections, self.connections.taken(), config.connections_max),
             hub(Limit::Channels, held.channels, config.channels_max),
             hub(Limit::IdempotencyKeys, held.idempotency_keys, config.idempotency_keys_max),

@@ -125,6 +125,10 @@ fn the_proxy_protocol_names_the_client() {
         slow.send([byte]);
     }
     assert_eq!(slow.answer().status(), 200);
+    let preface =
+        [binary(5), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec()].concat();
+    let mut h2 = proxied(&hub, &preface);
+    assert_eq!(h2.bytes().unwrap()[3], 4, "the hub's own SETTINGS");
     // The client's own words about itself count for nothing.
     let claims = [("X-Forwarded-For", "192.0.2.77")];
     assert!(!is_let_in(&mut subscribe(proxied(&hub, &text(1)), "/channels/a", &claims)));
@@ -136,18 +140,16 @@ fn the_proxy_protocol_names_the_client() {
 fn connections_of_the_proxy_itself_are_its_own() {
     let hub = Hub::start(&[&ONE_EACH[..], &["--proxy-protocol"]].concat());
     let local = [V2, &[0x20, 0, 0, 0]].concat();
-    for header in [&local[..], b"PROXY UNKNOWN\r\n"] {
-        let mut check = proxied(&hub, header);
-        check.request("POST", "/channels/a", &[], b"x");
-        assert_eq!(check.answer().status(), 200);
-        check.request("GET", "/channels/a", &[("X-Forwarded-For", "192.0.2.9")], b"");
-        assert!(is_let_in(&mut Stream::over(check)), "it may speak for others");
-        eventually("room again", || {
-            let open =
-                subscribe(proxied(&hub, &local), "/channels/a", &[("Forwarded", "for=192.0.2.9")]);
-            let mut open = open;
-            is_let_in(&mut open).then_some(())
-        });
+    for (header, client) in [(&local[..], "192.0.2.9"), (b"PROXY UNKNOWN\r\n", "192.0.2.10")] {
+        let mut own = proxied(&hub, header);
+        own.request("POST", "/channels/a", &[], b"x");
+        assert_eq!(own.answer().status(), 200);
+        let speaks_for = [("X-Forwarded-For", client)];
+        own.request("GET", "/channels/a", &speaks_for, b"");
+        let mut held = Stream::over(own);
+        assert!(is_let_in(&mut held));
+        let again = subscribe(proxied(&hub, header), "/channels/a", &speaks_for);
+        assert!(!is_let_in(&mut { again }), "it has its one");
     }
 }
 

@@ -176,3 +176,27 @@ fn open_files() {
     served.request("POST", "/channels/a", &[], b"x");
     assert_eq!(served.answer().status(), 200);
 }
+
+#[test]
+fn removed_channels_that_are_remembered() {
+    let hub = Hub::start(&["--tombstones-max", "1"]);
+    let remove = |channel: &str| {
+        let id = publish(&hub, channel, "x");
+        publish(&hub, channel, "missed");
+        assert_eq!(
+            call(hub.public(), "DELETE", &format!("/channels/{channel}"), &[], b"").status(),
+            204
+        );
+        id
+    };
+    let before = remove("a");
+    assert_eq!(reached(&hub, "tombstones"), 0.0);
+    remove("b");
+    assert_eq!(reached(&hub, "tombstones"), 1.0);
+    // What it was is not known any more, so who comes back is told of a gap, and goes on.
+    let header = [("Last-Event-ID", before.as_str())];
+    let mut back = Stream::open_with(hub.public(), "/channels/a?open=0", &header);
+    assert_eq!(back.event().kind(), "fanfare.gap");
+    publish(&hub, "a", "y");
+    assert_eq!(back.event().data, "y");
+}
