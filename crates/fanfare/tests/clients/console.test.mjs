@@ -118,7 +118,7 @@ describe("the console", { concurrency: 2 }, () => {
     const { page, problems } = await open(t, browser, hub, "/#/workers");
     const subscribersOf = async () => (await page.locator("#workers-rows tr").evaluateAll(
       (rows) => rows.map(({ cells }) => Number(cells[2].textContent)))).sort();
-    await until(async () => String(await subscribersOf()) === "0,0,1", "one worker of three has it");
+    await until(async () => String(await subscribersOf()) === "0,0,1", "one of three has it");
     await page.getByRole("link", { name: "Limits" }).click();
     const rowOf = (limit) => page.getByRole("row", { name: new RegExp(`^${limit} `) });
     const cells = (limit) => rowOf(limit).locator("th, td").allTextContents();
