@@ -80,7 +80,7 @@ async fn take<B: Incoming>(
     query: &Query,
     headers: &HeaderMap,
     mut upload: Upload<B>,
-    trace: &mut Option<Trace>,
+    trace: &mut Option<Box<Trace>>,
 ) -> Result<Response<Body>, Problem> {
     // The token first: a drain that begins after the look waits for this publish.
     let token = state.publishes.token();
@@ -203,11 +203,11 @@ async fn one<B: Incoming>(
     options: Options,
     key: Option<IdempotencyKey>,
     upload: &mut Upload<B>,
-    trace: &mut Option<Trace>,
+    trace: &mut Option<Box<Trace>>,
 ) -> Result<Response<Body>, Problem> {
     let data = whole(state, upload).await?;
-    if let Some(Trace { span, .. }) = trace {
-        (span.channels, span.bytes) = (1, data.len() as u64);
+    if let Some(trace) = trace {
+        (trace.span.channels, trace.span.bytes) = (1, data.len() as u64);
     }
     let change = match options.close {
         Some(reason) if data.is_empty() => Change::Close(reason),
@@ -218,8 +218,8 @@ async fn one<B: Incoming>(
     };
     let events = u64::from(matches!(change, Change::Event(..)));
     let placed = place_now(state, channel, change, key).await?;
-    if let Some(Trace { span, .. }) = trace {
-        span.events = events;
+    if let Some(trace) = trace {
+        trace.span.events = events;
     }
     let mut json = Vec::with_capacity(ACK_BYTES);
     push_ack(&mut json, &placed);

@@ -119,7 +119,7 @@ pub(crate) struct Many<B: Incoming> {
     /// Keeps a drain waiting.
     _token: TaskTrackerToken,
     /// Its span, if it is traced.
-    trace: Option<Trace>,
+    trace: Option<Box<Trace>>,
 }
 
 /// What came of it so far.
@@ -146,7 +146,7 @@ impl<B: Incoming> Many<B> {
         (channel, close): (Option<ChannelName>, Option<CloseReason>),
         source: Source,
         upload: Upload<B>,
-        (token, trace): (TaskTrackerToken, Option<Trace>),
+        (token, trace): (TaskTrackerToken, Option<Box<Trace>>),
     ) -> Self {
         Self {
             state: Arc::clone(state),

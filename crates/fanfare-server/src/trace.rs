@@ -69,13 +69,13 @@ impl Tracer {
     }
 
     /// Begins the span of a publish, if it is traced: as its sender has decided, or by chance.
-    pub(crate) fn begin(&self, headers: &HeaderMap) -> Option<Trace> {
+    pub(crate) fn begin(&self, headers: &HeaderMap) -> Option<Box<Trace>> {
         let parent = headers.get("traceparent").and_then(|value| Parent::parse(value.as_bytes()));
         let is_traced = match &parent {
             Some(parent) => parent.is_sampled,
             None => fastrand::u32(..100) < self.percent,
         };
-        is_traced.then(|| Trace {
+        let begin = || Trace {
             span: Span {
                 trace_id: parent.as_ref().map_or_else(|| non_zero().to_be_bytes(), |p| p.trace_id),
                 id: (non_zero() as u64 | 1).to_be_bytes(),
@@ -89,7 +89,9 @@ impl Tracer {
             },
             spans: self.spans.clone(),
             counts: Arc::clone(&self.counts),
-        })
+        };
+        // On the heap, so that publishes that are not traced are no larger for it.
+        is_traced.then(|| Box::new(begin()))
     }
 }
 
