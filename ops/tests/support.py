@@ -54,6 +54,13 @@ def yaml_of(path):
     return yaml.safe_load(path.read_text())
 
 
+def build(folder):
+    """Builds the Debian package into a folder and answers its path."""
+    done = subprocess.run([OPS / "debian/build", BIN, folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return pathlib.Path(done.stdout.strip())
+
+
 def rules(kind):
     """The `alert` or `record` rules by name."""
     groups = yaml_of(RULES)["groups"]

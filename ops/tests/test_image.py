@@ -71,7 +71,8 @@ def test_the_context_has_what_the_build_needs(tmp_path):
         for included in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', path.read_text()):
             assert (path.parent / included).resolve().is_relative_to(tmp_path), path
     metadata = ["cargo", "metadata", "--locked", "--offline", "--no-deps", "--format-version=1"]
-    done = subprocess.run(metadata, cwd=tmp_path, capture_output=True, text=True)
+    env = {**os.environ, "RUSTUP_TOOLCHAIN": dict(stages()[0])["ENV"].split("=")[1]}
+    done = subprocess.run(metadata, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     members = {package["name"] for package in json.loads(done.stdout)["packages"]}
     assert {"fanfare", "fanfare-core", "fanfare-server", "fanfare-loadtest"} <= members

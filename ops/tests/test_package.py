@@ -7,23 +7,11 @@ import re
 import subprocess
 import sys
 
-import pytest
 import support
-from support import BIN, OPS
+from support import BIN, OPS, build
 
 UNIT = (OPS / "systemd/fanfare.service").read_text()
 SETTINGS = OPS / "systemd/fanfare.toml"
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("package"))
-
-
-def build(folder):
-    done = subprocess.run([OPS / "debian/build", BIN, folder], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return pathlib.Path(done.stdout.strip())
 
 
 def check(path):
