@@ -111,8 +111,11 @@ impl Parameters {
             Ok(Subscribed::Finished) => Outcome::Answer(self.answer(StatusCode::NO_CONTENT)),
             Ok(Subscribed::Live(opening)) if is_crowded(state, &opening) => {
                 state.metrics.reached(Reached::SubscribersPerChannel);
+                let began = opening.subscription.position();
                 drop(opening);
-                self.overload(&state.hub, worker, state.come_back(Wall::Channel))
+                let ComeBack(retry_ms) = state.come_back(Wall::Channel);
+                let position = self.came_with().unwrap_or(began);
+                self.away_from(position, ReconnectReason::Overload, retry_ms)
             }
             Ok(Subscribed::Gap) => {
                 state.metrics.replayed(Replay::Gap);
@@ -214,7 +217,10 @@ impl Parameters {
         reason: ReconnectReason,
         retry_ms: u32,
     ) -> Outcome {
-        let position = self.position(hub, worker);
+        self.away_from(self.position(hub, worker), reason, retry_ms)
+    }
+
+    fn away_from(&self, position: EventId, reason: ReconnectReason, retry_ms: u32) -> Outcome {
         let mut bytes = Vec::new();
         self.framing().wrap(HEARTBEAT, &mut bytes);
         if self.request.control {
@@ -226,15 +232,21 @@ impl Parameters {
     /// Where a client that is sent away at once goes on from: its own last event id, whatever log
     /// that is of, or else where its subscription would have begun.
     fn position(&self, hub: &Arc<Hub>, worker: WorkerIndex) -> EventId {
-        if let Start::After(text) = &self.request.start {
-            // A text that is no id stays one that the hub does not know: that is told as a gap.
-            let no_place = || EventId { epoch: Epoch::from_random(0), seq: 0 };
-            return text.parse().unwrap_or_else(|_| no_place());
+        if let Some(position) = self.came_with() {
+            return position;
         }
         match hub.subscribe(&self.request, worker, 0) {
             Ok(Subscribed::Live(opening)) => opening.subscription.position(),
             _ => hub.id(hub.watermark()),
         }
+    }
+
+    /// The last event id of the client, if it has one.
+    fn came_with(&self) -> Option<EventId> {
+        let Start::After(text) = &self.request.start else { return None };
+        // A text that is no id stays one that the hub does not know: that is told as a gap.
+        let no_place = || EventId { epoch: Epoch::from_random(0), seq: 0 };
+        Some(text.parse().unwrap_or_else(|_| no_place()))
     }
 
     fn answer(&self, status: StatusCode) -> Response<Body> {

@@ -27,6 +27,7 @@ mod http1;
 mod idempotency;
 mod idle;
 mod limits;
+mod limits_live;
 mod limits_proxies;
 mod limits_reached;
 mod metrics;
