@@ -47,10 +47,12 @@ export function end() {
 /** Whether this is the tail of the channel, which has events up to the id `newest`. One that has
     ended is not if the channel went on: then it was deleted, and has begun anew. */
 export function isOf(name, newest) {
-  return channel === name && !(ended && seqOf(lastId) < seqOf(newest));
+  const goesOn = newest && (epochOf(lastId) !== epochOf(newest) || seqOf(lastId) < seqOf(newest));
+  return channel === name && !(ended && goesOn);
 }
 
 const seqOf = (id) => Number(id?.slice(id.lastIndexOf("-") + 1) ?? 0);
+const epochOf = (id) => id.slice(0, id.lastIndexOf("-"));
 
 // The stream is open while it should be: not paused, and not in a tab that is hidden.
 function update() {
@@ -86,8 +88,10 @@ function open() {
 
 function add({ id, type, data }) {
   if (type === "fanfare.open") return;
-  const own = control[type]?.(JSON.parse(data));
+  const own = Object.hasOwn(control, type) ? control[type](JSON.parse(data)) : null;
   if (!own) received += 1;
+  // After a gap the ids may be of another epoch, and begin small again.
+  if (type === "fanfare.gap") replayedSeq = 0;
   const isReplayed = !own && seqOf(id) <= replayedSeq;
   const row = { id, type, data, own, at: isReplayed ? null : Date.now() };
   if (fresh.unshift(row) === 1) requestAnimationFrame(showRows);

@@ -136,9 +136,10 @@ describe("the console", { concurrency: 2 }, () => {
     const { page, problems } = await open(t, browser, hub, "/#/channels/news");
     await tailed(page, 20);
     const evil = "<img src=x onerror=alert(1)>\nsecond line";
-    const { id } = await hub.publish("news", evil, { event: "any type" });
+    // The type is no less the publisher's, and names what every object has.
+    const { id } = await hub.publish("news", evil, { event: "constructor" });
     const [newest, ...rest] = await tailed(page, 21);
-    assert.deepEqual([newest.type, newest.id, newest.data], ["any type", id, evil]);
+    assert.deepEqual([newest.type, newest.id, newest.data], ["constructor", id, evil]);
     assert.match(newest.time, /^\d\d:\d\d:\d\d$/);
     const kept = numbers(10, 30).reverse().map((n) => `kept ${n}`);
     assert.deepEqual(rest.map(({ data }) => data), kept);
@@ -262,9 +263,9 @@ describe("the console", { concurrency: 2 }, () => {
 
   it("comes back when the hub was killed and started again", async (t) => {
     const hub = await Hub.start(t);
-    await hub.publish("news", "before");
+    for (const n of numbers(0, 10)) await hub.publish("news", `before ${n}`);
     const { page } = await open(t, browser, hub, "/#/channels/news");
-    await tailed(page, 1);
+    await tailed(page, 10);
     await hub.kill();
     await hasFeed(page, "connecting");
     await shows(page, "#feed-detail", /^figures of \d\d:\d\d:\d\d$/);
@@ -273,6 +274,9 @@ describe("the console", { concurrency: 2 }, () => {
     await hub.publish("news", "after");
     await hasFeed(page, "live");
     await until(async () => (await tail(page))[0].data === "after", "the tail goes on", 20_000);
+    await hub.publish("news", "live again");
+    await until(async () => (await tail(page))[0].data === "live again", "it is live again");
+    assert.match((await tail(page))[0].time, /^\d\d:\d\d:\d\d$/);
     assert.ok((await tail(page)).some(({ kind }) => kind === "gap"), "the gap is told");
     await page.getByRole("link", { name: "Fanfare console" }).click();
     await shows(page, "#identity", /running$/);
