@@ -8,9 +8,10 @@ use std::{
 };
 
 use crate::support::{
-    DEADLINE,
-    http::{Client, call, post},
+    DEADLINE, eventually,
+    http::{Client, call, get, post},
     hub::Hub,
+    metric,
     sse::Stream,
 };
 
@@ -87,6 +88,15 @@ fn a_publish_is_part_of_the_trace_of_its_publisher() {
     for part in ["datamark", "querymark", "nowhere"] {
         assert!(!has(&body, part.as_bytes()), "{part}");
     }
+    counted(&hub, "fanfare_spans_exported_total", 1.0);
+}
+
+/// Waits until the hub has counted so many spans, or more.
+fn counted(hub: &Hub, name: &str, least: f64) {
+    eventually(name, || {
+        let scrape = get(hub.admin(), "/metrics");
+        metric(scrape.text(), name).filter(|count| *count >= least)
+    });
 }
 
 #[test]
@@ -122,6 +132,7 @@ fn a_collector_that_is_slow_or_gone_holds_nothing_up() {
             assert_eq!(stream.event().data, number.to_string());
         }
         drop((stream, publisher));
+        counted(&hub, "fanfare_spans_dropped_total", 1.0);
         hub.terminate();
         let exit = hub.wait();
         assert_eq!(exit.code, Some(0), "{}", exit.said);

@@ -283,3 +283,18 @@ fn the_process_is_told_of() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(metric(&hub, &format!("fanfare_build_info{{version=\"{version}\"}}")), 1.0);
 }
+
+#[test]
+fn reloads_are_counted_and_limits_follow() {
+    let hub = Hub::configured("channels_max = 100\n", &[]);
+    let max = || metric(&hub, "fanfare_limit_max{limit=\"channels\"}");
+    assert_eq!(max(), 100.0);
+    rises(&hub, &[("fanfare_config_reloads_total{result=\"ok\"}", 1.0)], || {
+        hub.reconfigure("channels_max = 200\n");
+    });
+    assert_eq!(max(), 200.0);
+    rises(&hub, &[("fanfare_config_reloads_total{result=\"failed\"}", 1.0)], || {
+        hub.reconfigure("channels_max = \"many\"\n");
+    });
+    assert_eq!(max(), 200.0);
+}
