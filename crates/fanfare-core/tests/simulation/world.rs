@@ -88,7 +88,8 @@ impl World {
             90..92 => self.close(),
             92..94 => self.delete(),
             94..95 => self.retry(),
-            95..99 => self.pass_time(),
+            95..98 => self.pass_time(),
+            98 => self.change_limits(),
             _ if self.random.once_in(3) => self.restart(),
             _ => {}
         }
@@ -121,6 +122,7 @@ impl World {
                 self.knows_the_ends(client, connection);
             }
         }
+        while self.hub.maintain(self.now_ms, 100) {}
         let held = self.hub.held();
         assert!(held.scheduled <= held.channels, "one look per channel: {held:?}");
         assert!(held.journal_events <= self.limits.journal_events_max, "{held:?}");
@@ -254,6 +256,22 @@ impl World {
         self.hub.maintain(self.now_ms, channels_max);
         let now_ms = self.now_ms;
         self.tell(|| format!("maintain at {now_ms}"));
+    }
+
+    /// Other limits hold from now on. What slow subscribers get stays: a batch that was read before
+    /// may still say so.
+    fn change_limits(&mut self) {
+        if !self.random.once_in(2) {
+            return;
+        }
+        let policies =
+            |limits: &HubLimits| [limits.retention.slow_policy, limits.retentions[0].1.slow_policy];
+        let [policy, special] = policies(&self.limits);
+        self.limits = limits(&mut self.random);
+        self.limits.retention.slow_policy = policy;
+        self.limits.retentions[0].1.slow_policy = special;
+        self.hub.set_limits(&self.limits);
+        self.tell(|| "other limits".to_owned());
     }
 
     /// A new life of the log. Everybody is cut off.
