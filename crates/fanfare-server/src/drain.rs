@@ -61,11 +61,14 @@ pub(crate) fn progress(shared: &Shared) -> Progress {
 pub(crate) async fn run(shared: &Shared) -> Drained {
     let drain = &shared.state.drain;
     loop {
-        drain.until(&[Asked::Drain, Asked::Stop]).await;
+        let by = match drain.until(&[Asked::Drain, Asked::Stop]).await {
+            Asked::Stop => "a signal",
+            _ => "operators",
+        };
         tokio::select! {
             biased;
             _taken_back = drain.until(&[Asked::TakeBack]) => {}
-            drained = once(shared) => {
+            drained = once(shared, by) => {
                 // The hub stays empty until its operators know what they want.
                 if drain.until(&[Asked::TakeBack, Asked::Stop]).await == Asked::Stop {
                     return drained;
@@ -77,11 +80,11 @@ pub(crate) async fn run(shared: &Shared) -> Drained {
 }
 
 /// Drains to the end.
-async fn once(shared: &Shared) -> Drained {
+async fn once(shared: &Shared, by: &str) -> Drained {
     let (state, drain) = (&shared.state, &shared.state.drain);
     let subscribers = state.hub.subscribers();
     let (delay_ms, left_ms) = (millis(drain.delay_left()), millis(drain.time_left()));
-    tracing::info!(subscribers, delay_ms, left_ms, "the drain begins");
+    tracing::info!(by, subscribers, delay_ms, left_ms, "the drain begins");
     let began = Instant::now();
     let drained = tokio::select! {
         drained = send_away(shared) => drained,

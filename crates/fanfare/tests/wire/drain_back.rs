@@ -194,7 +194,8 @@ fn the_log_tells_how_a_drain_goes() {
         let mut lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.find(|line| line["message"] == message).unwrap_or_else(|| panic!("{message}: {said}"))
     };
-    assert_eq!(line("the drain begins")["subscribers"], 3);
+    let begins = line("the drain begins");
+    assert_eq!((&begins["subscribers"], &begins["by"]), (&json!(3), &json!("a signal")));
     let told = line("the drain goes on");
     let (gone, left) = (told["departed"].as_u64().unwrap(), told["subscribers_left"].as_u64());
     assert!((1..=2).contains(&gone) && left == Some(3 - gone), "{told}");
