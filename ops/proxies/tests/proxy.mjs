@@ -21,7 +21,7 @@ export const RECIPE_OF = {
   nginx: {
     file: "nginx.conf",
     here: ({ at, port }) => [
-      ["listen 0.0.0.0:80;", `listen 127.0.0.1:${port};`],
+      ["listen 0.0.0.0:80 ", `listen 127.0.0.1:${port} `],
       ["/run/", `${at}/`],
       ["/var/log/nginx/", `${at}/`],
     ],
