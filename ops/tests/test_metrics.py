@@ -1,5 +1,6 @@
 """Rules and dashboard name only what the hub really has, and Prometheus really answers them."""
 
+import contextlib
 import functools
 import json
 import re
@@ -89,7 +90,7 @@ def test_the_dashboard_names_what_the_hub_has(known):
 def fall_behind(hub):
     """A subscriber that does not read until its socket is full, and then does."""
     with socket.socket() as slow:
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         host, port = hub.public.removeprefix("http://").split(":")
         slow.connect((host, int(port)))
         slow.sendall(b"GET /channels/large HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -101,8 +102,13 @@ def fall_behind(hub):
 
         support.wait("a subscriber that is blocked", is_blocked)
 
+        # Workers tell four times a second, and nothing comes once all is read.
+        slow.settimeout(0.25)
+
         def has_read():
-            slow.recv(1_000_000)
+            with contextlib.suppress(TimeoutError):
+                for _ in range(100):
+                    slow.recv(1_000_000)
             return "\nfanfare_subscribers_blocked 0\n" in hub.metrics()
 
         support.wait("a subscriber that is level again", has_read)
@@ -112,8 +118,10 @@ def test_the_dashboard_moves(hub, prometheus):
     """Every panel has data from a hub that is used; none of their queries is refused."""
     streams = [hub.subscribe() for _ in range(3)]
     hub.subscribe("old", {"Last-Event-ID": "another-1"}).close()
+    # What `rate` shows has grown between two scrapes, so the first comes before.
+    support.wait("the first scrape", lambda: prometheus.query("fanfare_backlog_events_count == 0"))
     fall_behind(hub)
-    # A histogram's bucket is seen by `rate` only when it grows between two scrapes.
+    support.wait("a scrape", lambda: prometheus.query("fanfare_backlog_events_count > 0"))
     for count in range(4):
         for _ in range(20):
             assert hub.publish()[0] == 200
