@@ -61,7 +61,8 @@ pub(crate) fn progress(shared: &Shared) -> Progress {
 pub(crate) async fn run(shared: &Shared) -> Drained {
     let drain = &shared.state.drain;
     loop {
-        let by = match drain.until(&[Asked::Drain, Asked::Stop]).await {
+        // One that is taken back before this looks is one all the same: who took it back waits.
+        let by = match drain.until(&[Asked::Drain, Asked::TakeBack, Asked::Stop]).await {
             Asked::Stop => "a signal",
             _ => "operators",
         };
@@ -159,3 +160,24 @@ fn millis(time: Duration) -> u64 {
 /// The share of the period for which open streaming publishes may go on.
 const STREAMS_SHARE: f32 = 0.7;
 const _: () = assert!(STREAMS_SHARE < DRAIN_STREAMING_FROM);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, testing};
+
+    #[tokio::test]
+    async fn one_that_is_taken_back_before_it_was_seen_is_taken_back() {
+        let shared = testing::shared();
+        let drain = &shared.state.drain;
+        let config = Config { drain_period_ms: 60_000, ..Config::default() };
+        // On one thread the task that drains does not run in between.
+        assert!(drain.begin(&config).await);
+        tokio::select! {
+            biased;
+            taken_back = drain.take_back() => assert_eq!(taken_back, Ok(())),
+            _drained = run(&shared) => panic!("the process does not end"),
+        }
+        assert!(!drain.is_on());
+    }
+}
