@@ -167,8 +167,8 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: 
         Some(Handoff::Attach(departing)) => {
             let Ok(socket) = stream.into_std() else { return };
             let Departing { opening, head, framing, heartbeat_ms, seat, share } = *departing;
-            let ticket = ticket.map(Ticket::for_worker);
-            let permit = Some(Box::new((ticket, share)) as Box<dyn Any + Send>);
+            let ticket = ticket.map(|ticket| ticket.for_worker(share));
+            let permit = ticket.map(|ticket| Box::new(ticket) as Box<dyn Any + Send>);
             let age_ms_max = shared.state.age_ms_max();
             let attach =
                 Attach { socket, opening, head, framing, heartbeat_ms, age_ms_max, seat, permit };

@@ -54,8 +54,8 @@ impl Default for Gate {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     _place: Place,
-    /// Its part of what its address may have; none if it is a proxy's.
-    _share: Option<Share>,
+    /// Its part of what its address may have; none if it is a proxy's that carries requests.
+    share: Option<Share>,
     /// For its memory.
     pub(crate) charge: Charge,
 }
@@ -111,8 +111,10 @@ pub(crate) async fn identify(
 }
 
 impl Ticket {
-    /// What is left of it when the connection has become a subscriber of a worker.
-    pub(crate) fn for_worker(mut self) -> Self {
+    /// What is left of it when the connection has become a subscriber of a worker, whose share is
+    /// that of its request if the connection had none.
+    pub(crate) fn for_worker(mut self, share: Option<Share>) -> Self {
+        self.share = self.share.or(share);
         // It gives back, and that is never refused.
         self.charge.resize(SUBSCRIBER_BYTES).unwrap_or_default();
         self
@@ -128,10 +130,10 @@ impl State {
             return Err((Wall::Sockets, place));
         }
         if peer.is_proxy() {
-            return Ok(Ticket { _place: place, _share: None, charge });
+            return Ok(Ticket { _place: place, share: None, charge });
         }
         match self.count_in(peer.address()) {
-            Ok(share) => Ok(Ticket { _place: place, _share: share, charge }),
+            Ok(share) => Ok(Ticket { _place: place, share, charge }),
             Err(wall) => Err((wall, place)),
         }
     }
@@ -242,7 +244,7 @@ mod tests {
         let place = || state.connections.try_take(100).unwrap();
         let ticket = state.enter(testing::peer(), place()).unwrap();
         assert_eq!(state.sockets.held_bytes(), CONNECTION_BYTES);
-        let ticket = ticket.for_worker();
+        let ticket = ticket.for_worker(None);
         assert_eq!(state.sockets.held_bytes(), SUBSCRIBER_BYTES);
         let mut rest = state.sockets.charge();
         rest.resize(state.shares().sockets - SUBSCRIBER_BYTES).unwrap();
