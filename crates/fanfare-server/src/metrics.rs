@@ -2,8 +2,9 @@
 //!
 //! Policy: no channel's name is ever a label, and every label value is there from the start, at 0,
 //! so that an alert can tell "never" from "not known". Workers count in integers of their own and
-//! requests in atomic ones; nothing is done for a scrape before there is one. The counts are the
-//! hub's own and not the process's, so several hubs fit into one process.
+//! requests in atomic ones; they are brought to the exporter of the `metrics` crate when it is
+//! scraped, and nothing is done before. Its recorder is the hub's own and not the process's, so
+//! several hubs fit into one process.
 
 mod counts;
 mod families;
@@ -17,10 +18,13 @@ use std::{
 
 use fanfare_core::{Placed, Replay};
 
-use self::counts::{Counts, Times, Took};
 pub(crate) use self::{
     counts::PUBLISH_BOUNDS_NS,
     figures::{Figures, LimitFigures},
+};
+use self::{
+    counts::{Counts, Times, Took},
+    text::Exporter,
 };
 use crate::{
     problem::{self, Problem},
@@ -30,7 +34,7 @@ use crate::{
 
 /// The text that Prometheus scrapes.
 pub(crate) fn scrape(shared: &Shared) -> String {
-    families::render(&Figures::of(shared))
+    families::render(&Figures::of(shared), &shared.state.metrics.exporter)
 }
 
 /// A bound of the server that was reached. Those of the hub are its own [`Limit`].
@@ -217,6 +221,8 @@ impl Published {
 /// What requests and connections count.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
+    /// Writes the text.
+    exporter: Exporter,
     /// By [`Reached`].
     reached: Counts<{ Reached::ALL.len() }>,
     /// By [`Replay`].

@@ -8,7 +8,7 @@ mod data;
 
 use super::{
     figures::Figures,
-    text::{Kind, Text},
+    text::{Exporter, Kind, Text},
 };
 
 /// One metric, with all its labels.
@@ -22,7 +22,7 @@ pub(super) struct Family {
     #[cfg_attr(not(test), expect(dead_code, reason = "only the documentation has it"))]
     bound: &'static str,
     /// Writes its samples.
-    samples: fn(&Figures, &mut Text),
+    samples: fn(&Figures, &mut Text<'_>),
 }
 
 impl Family {
@@ -31,7 +31,7 @@ impl Family {
         name: &'static str,
         labels: &'static [&'static str],
         (help, bound): (&'static str, &'static str),
-        samples: fn(&Figures, &mut Text),
+        samples: fn(&Figures, &mut Text<'_>),
     ) -> Self {
         Self { name, kind, labels, help, bound, samples }
     }
@@ -43,8 +43,8 @@ fn all() -> impl Iterator<Item = &'static Family> {
 }
 
 /// The text that Prometheus scrapes.
-pub(super) fn render(figures: &Figures) -> String {
-    let mut text = Text::new();
+pub(super) fn render(figures: &Figures, exporter: &Exporter) -> String {
+    let mut text = Text::new(exporter);
     for family in all() {
         text.family(family.name, family.kind, family.labels, family.help);
         (family.samples)(figures, &mut text);
@@ -70,7 +70,8 @@ mod tests {
         let mut table = String::from("| metric | type | labels | meaning | bound, and more |\n");
         table.push_str("|---|---|---|---|---|\n");
         for Family { name, kind, labels, help, bound, samples } in all() {
-            let mut text = Text::new();
+            let exporter = Exporter::new();
+            let mut text = Text::new(&exporter);
             text.family(name, *kind, labels, help);
             samples(figures, &mut text);
             let (text, kind) = (text.into_string(), kind.as_str());
@@ -91,6 +92,7 @@ mod tests {
         let mut seen = HashSet::new();
         let mut values: Vec<_> = samples.lines().filter_map(value).collect();
         values.retain(|value| seen.insert(value.clone()));
+        values.sort();
         let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
         format!("`{label}`: {}", values.join(", "))
     }
@@ -161,10 +163,13 @@ mod tests {
 
     #[tokio::test]
     async fn every_family_has_samples_with_all_its_labels_from_the_start() {
-        let text = render(&Figures::of(&testing::shared()));
+        let text = render(&Figures::of(&testing::shared()), &Exporter::new());
         for Family { name, labels, .. } in all() {
-            let mut samples = text.lines().filter(|line| line.starts_with(name));
-            let sample = samples.next().unwrap_or_else(|| panic!("{name} has none"));
+            let is_of = |line: &&str| {
+                let rest = line.strip_prefix(name).unwrap_or_default();
+                ["{", " ", "_bucket"].iter().any(|next| rest.starts_with(next))
+            };
+            let sample = text.lines().find(is_of).unwrap_or_else(|| panic!("{name} has none"));
             assert!(labels.iter().all(|label| sample.contains(&format!("{label}=\""))), "{sample}");
         }
     }

@@ -33,7 +33,7 @@ pub(super) const FAMILIES: &[Family] = &[
         ("Answers that were errors, by the last segment of their problem's type.", ""),
         |f, text| {
             let slugs = problem::Kind::ALL.map(problem::Kind::slug);
-            text.each(slugs.into_iter().zip(&f.problems));
+            text.each(slugs.into_iter().zip(f.problems));
         },
     ),
     Family::new(
@@ -98,21 +98,21 @@ pub(super) const FAMILIES: &[Family] = &[
         "fanfare_broker_info",
         &["broker"],
         ("1, with the broker that gives events their order.", ""),
-        |_, text| text.sample([&"memory"], 1),
+        |_, text| text.sample([&"memory"], 1_u64),
     ),
     Family::new(
         Gauge,
         "fanfare_broker_ready",
         &[],
         ("1 if the broker takes events, 0 if not.", "that in memory always does"),
-        |_, text| text.one(1),
+        |_, text| text.one(1_u64),
     ),
     Family::new(
         Gauge,
         "fanfare_draining",
         &[],
         ("1 from the beginning of a drain to its end or until it is taken back, else 0.", ""),
-        |f, text| text.one(u8::from(f.drain.phase != Phase::None)),
+        |f, text| text.one(u64::from(f.drain.phase != Phase::None)),
     ),
     Family::new(
         Gauge,
@@ -171,7 +171,7 @@ pub(super) const FAMILIES: &[Family] = &[
         "fanfare_build_info",
         &["version"],
         ("1, with the version of the hub.", ""),
-        |_, text| text.sample([&env!("CARGO_PKG_VERSION")], 1),
+        |_, text| text.sample([&env!("CARGO_PKG_VERSION")], 1_u64),
     ),
     Family::new(
         Counter,

@@ -275,7 +275,7 @@ pub(super) const FAMILIES: &[Family] = &[
 ];
 
 fn histogram<const CELLS: usize>(
-    text: &mut Text,
+    text: &mut Text<'_>,
     bounds: &[u64],
     per_unit: f64,
     histogram: &Histogram<CELLS>,
