@@ -16,6 +16,7 @@ mod window;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use http_body_util::BodyExt as _;
 use hyper::{
     Method, Request, Response,
     body::Incoming as Received,
@@ -93,12 +94,21 @@ async fn accept(listener: TcpListener, admin: &Arc<Admin>, tasks: TaskTracker) {
 }
 
 /// Serves one connection, HTTP/1 only. Each request has the same time: to come, from the one
-/// before it, and to have its answer taken. A stream has it from one piece to the next.
+/// before it, and to have its answer taken. A stream has it from one piece to the next, and so has
+/// a body that comes.
 async fn serve(admin: &Arc<Admin>, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let watch = Arc::new(Watch::default());
     let service = service_fn(|request: Request<Received>| {
         watch.moves();
         let (admin, watch) = (Arc::clone(admin), Arc::clone(&watch));
+        let uploads = Arc::clone(&watch);
+        // A publish of many events moves as long as some of them come.
+        let request = request.map(|body| {
+            body.map_frame(move |frame| {
+                uploads.moves();
+                frame
+            })
+        });
         async move {
             let response = answer(&admin, request).await;
             Ok::<_, Infallible>(response.map(|body| Watched::new(body, watch)))
@@ -291,6 +301,30 @@ mod tests {
         tokio::join!(serve(&admin, stream), probe);
         let ended_ms = began.elapsed().as_millis() as u64;
         assert!((4 * ADMIN_REQUEST_MS_MAX - 3..=4 * ADMIN_REQUEST_MS_MAX).contains(&ended_ms));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_publish_of_many_events_goes_on_as_long_as_they_come() {
+        let admin = admin();
+        let (mut peer, stream) = duplex(64 * 1024);
+        let publisher = async {
+            let head = "POST /api/channels/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                        Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
+            peer.write_all(head.as_bytes()).await.unwrap();
+            for published in 1..=3 {
+                peer.write_all(b"b\r\n{\"data\":1}\n\r\n").await.unwrap();
+                for _ in 0..1_000 {
+                    tokio::task::yield_now().await;
+                }
+                assert_eq!(admin.state().hub.published_total(), published);
+                tokio::time::advance(Duration::from_millis(ADMIN_REQUEST_MS_MAX - 1)).await;
+            }
+            peer.write_all(b"0\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            peer.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.contains("\"accepted\":3"), "{answer}");
+        };
+        tokio::join!(serve(&admin, stream), publisher);
     }
 
     #[tokio::test]
