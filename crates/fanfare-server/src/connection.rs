@@ -20,7 +20,7 @@ use fanfare_core::{EventId, Framing, Opening};
 use fanfare_fanout::{Attach, Seat};
 use hyper::{
     Method, Request, Response,
-    body::{Frame, Incoming, SizeHint},
+    body::{Body as _, Frame, Incoming, SizeHint},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -40,8 +40,9 @@ use crate::{
     guard::Origin,
     h2::{AwayBody, H2Body},
     limits::{
-        AWAY_WRITE_MS_MAX, H2_PING_INTERVAL_MS, H2_PING_MS_MAX, H2_SEND_BUFFER_BYTES_MAX,
-        H2_STREAM_BYTES, H2_STREAMS_MAX, HEAD_BYTES_MAX, REFUSED_MS_MAX,
+        AWAY_WRITE_MS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_PING_INTERVAL_MS, H2_PING_MS_MAX,
+        H2_SEND_BUFFER_BYTES_MAX, H2_STREAM_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
+        HEAD_BYTES_MAX, REFUSED_MS_MAX,
     },
     metrics::{Reached, SubscribeAnswer},
     places::Place,
@@ -225,6 +226,8 @@ async fn serve_http2(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: 
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS_MAX)
+        .initial_stream_window_size(H2_STREAM_WINDOW_BYTES as u32)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES as u32)
         .max_send_buf_size(H2_SEND_BUFFER_BYTES_MAX)
         .max_header_list_size(HEAD_BYTES_MAX as u32)
         .keep_alive_interval(Duration::from_millis(H2_PING_INTERVAL_MS))
@@ -257,7 +260,9 @@ async fn answer_http2(
     mut visit: Visit,
 ) -> (Response<Body>, (Charge, Option<Share>)) {
     let mut charge = shared.state.sockets.charge();
-    if charge.resize(H2_STREAM_BYTES).is_err() && visit.wall.is_none() {
+    if charge.resize(H2_STREAM_BYTES + unread_bytes_max(request.body())).is_err()
+        && visit.wall.is_none()
+    {
         shared.state.metrics.reached(Reached::SocketsBytes);
         visit.wall = Some(Wall::Sockets);
     }
@@ -266,6 +271,12 @@ async fn answer_http2(
         Ok((parameters, Ok(share))) => (stream(shared, &parameters, Ok(())), (charge, share)),
         Ok((parameters, Err(back))) => (stream(shared, &parameters, Err(back)), (charge, None)),
     }
+}
+
+/// Bytes of a body that may wait to be read.
+fn unread_bytes_max(body: &Incoming) -> usize {
+    let left = if body.is_end_stream() { Some(0) } else { body.size_hint().upper() };
+    left.map_or(H2_STREAM_WINDOW_BYTES, |left| left.min(H2_STREAM_WINDOW_BYTES as u64) as usize)
 }
 
 /// Subscribes with the answer's body for a stream.

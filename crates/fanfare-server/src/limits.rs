@@ -21,6 +21,12 @@ pub(crate) const BODY_IDLE_MS_MAX: u64 = 30_000;
 pub(crate) const H2_STREAMS_MAX: u32 = 1_024;
 /// Bytes that one HTTP/2 stream may hold unsent: the memory of a stalled stream.
 pub(crate) const H2_SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that a peer may send on one HTTP/2 stream before they are read: what an upload that is not
+/// read on holds. On a path of 100 ms an upload gets 640 kB a second.
+pub(crate) const H2_STREAM_WINDOW_BYTES: usize = 64 * 1024;
+/// The same for all streams of a connection: 16 uploads that are not read on leave the others as
+/// they were.
+pub(crate) const H2_CONNECTION_WINDOW_BYTES: usize = 1024 * 1024;
 /// Bytes of a body that are read and thrown away after a refusal, so that a peer which sends all
 /// before it reads gets to the answer: closing with unread input would reset the connection.
 pub(crate) const BODY_DISCARD_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -48,8 +54,8 @@ pub(crate) const SOCKETS_BYTES_MIN: usize = 2 * 1024 * 1024;
 pub(crate) const CONNECTION_BYTES: usize = 16 * 1024;
 /// Bytes of a subscriber that a worker has: twice what 15,000 idle ones have each.
 pub(crate) const SUBSCRIBER_BYTES: usize = 1_024;
-/// Bytes of a request over HTTP/2 until its answer is over: 6.1 kB for a subscriber's stream that
-/// is not stalled.
+/// Bytes of a request over HTTP/2 until its answer is over: 6.1 kB for a subscriber's stream. One
+/// with a body has as much of [`H2_STREAM_WINDOW_BYTES`] beside it as the body may fill.
 pub(crate) const H2_STREAM_BYTES: usize = 6 * 1024;
 /// The least that begun frames of blocked subscribers may hold together.
 pub(crate) const PINNED_BYTES_MIN: usize = 1024 * 1024;
@@ -201,6 +207,8 @@ pub(crate) const fn sse_line_bytes_max(event_data_bytes_max: usize) -> usize {
     event_data_bytes_max + SSE_LINE_OVERHEAD_BYTES_MAX
 }
 
+const _: () = assert!(H2_CONNECTION_WINDOW_BYTES >= 2 * H2_STREAM_WINDOW_BYTES);
+const _: () = assert!(SOCKETS_BYTES_MIN > 16 * (H2_STREAM_BYTES + H2_STREAM_WINDOW_BYTES));
 const _: () = assert!(LOGGED_PATH_BYTES_MAX > "/channels/".len() + 3 * CHANNEL_NAME_BYTES_MAX);
 const _: () = assert!(KEEPALIVE_IDLE_MS_MAX > BODY_IDLE_MS_MAX);
 const _: () = assert!(BODY_IDLE_MS_MAX > HEAD_READ_MS_MAX);

@@ -20,6 +20,7 @@ mod drain_late;
 mod full;
 mod h2;
 mod h2_client;
+mod h2_memory;
 mod head;
 mod history;
 mod hosts;
