@@ -10,10 +10,12 @@ use std::{
     collections::{HashMap, hash_map::Entry as Slot},
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
+
+use tokio::sync::Mutex as Queue;
 
 use crate::{address::Address, bucket::Bucket};
 
@@ -38,7 +40,7 @@ struct Shard {
 }
 
 /// What is known of an address.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Entry {
     /// Connections, or subscriptions through proxies.
     connections: usize,
@@ -46,6 +48,8 @@ struct Entry {
     connects: Bucket,
     /// For events.
     publishes: Bucket,
+    /// Those of its publishes that wait; each has a handle to it.
+    queue: Weak<Queue<()>>,
 }
 
 /// One connection of an address, until it is dropped.
@@ -121,14 +125,34 @@ impl Addresses {
         })
     }
 
-    /// Takes a token for an event ahead of its time; says how long to wait for it.
-    pub(crate) fn reserve_publish(
+    /// Takes a token for an event that can wait.
+    pub(crate) fn publish_of_many(
         &self,
         address: Address,
         per_s: u32,
         now_ns: u64,
-    ) -> Result<u64, Refused> {
-        self.with(address, now_ns, |entry| Ok(entry.publishes.reserve(per_s, now_ns)))
+    ) -> Result<(), Refused> {
+        self.with(address, now_ns, |entry| {
+            entry.publishes.take_of_half(per_s, now_ns).map_err(Refused::Met)
+        })
+    }
+
+    /// Where publishes of an address wait, if there is room to remember it.
+    pub(crate) fn queue(&self, address: Address, now_ns: u64) -> Option<Arc<Queue<()>>> {
+        let queue = self.with(address, now_ns, |entry| {
+            Ok(entry.queue.upgrade().unwrap_or_else(|| {
+                let queue = Arc::default();
+                entry.queue = Arc::downgrade(&queue);
+                queue
+            }))
+        });
+        queue.ok()
+    }
+
+    /// Whether publishes of an address wait.
+    pub(crate) fn is_queued(&self, address: Address) -> bool {
+        let shard = self.shard(address);
+        shard.entries.get(&address).is_some_and(Entry::is_queued)
     }
 
     /// Takes a token for an event back.
@@ -196,7 +220,11 @@ impl Addresses {
 impl Entry {
     fn is_needed(&self, now_ns: u64) -> bool {
         let is_full = self.connects.is_full(now_ns) && self.publishes.is_full(now_ns);
-        self.connections > 0 || !is_full
+        self.connections > 0 || !is_full || self.is_queued()
+    }
+
+    fn is_queued(&self) -> bool {
+        self.queue.strong_count() > 0
     }
 }
 
@@ -262,10 +290,23 @@ mod tests {
         assert_eq!(table.publish(one, 1, 0), Err(Refused::Met(SECOND)));
         table.put_back_publish(one, 1);
         table.publish(one, 1, 0).unwrap();
-        assert_eq!(table.reserve_publish(one, 1, SECOND / 2), Ok(SECOND / 2));
+        assert_eq!(table.publish_of_many(one, 1, SECOND / 2), Err(Refused::Met(SECOND / 2)));
+        table.sweep(SECOND / 2);
+        assert_eq!(table.len(), 2);
         table.sweep(SECOND);
-        assert_eq!(table.len(), 1, "one has reserved a token");
-        table.sweep(2 * SECOND);
+        assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn an_address_is_remembered_while_one_of_its_publishes_waits() {
+        let table = Addresses::new(100);
+        let queue = table.queue(Address::V4(1), 0).unwrap();
+        assert!(table.is_queued(Address::V4(1)) && !table.is_queued(Address::V4(2)));
+        table.sweep(9 * SECOND);
+        assert!(Arc::ptr_eq(&queue, &table.queue(Address::V4(1), 9 * SECOND).unwrap()));
+        drop(queue);
+        assert!(!table.is_queued(Address::V4(1)));
+        table.sweep(9 * SECOND);
         assert_eq!(table.len(), 0);
     }
 

@@ -1,5 +1,9 @@
 //! A bucket of tokens that holds one second's worth, and at least one.
 //!
+//! Policy: a token is taken when it is there and never ahead of its time, so nobody who waits, or
+//! waited and left, stands in the way of others. Who can wait leaves the half of it to those who
+//! cannot.
+//!
 //! It is a single number, the time at which it will be full again (the generic cell rate
 //! algorithm), so the rate may be another each time. Time is an argument.
 
@@ -8,27 +12,32 @@ use std::sync::{Mutex, PoisonError};
 /// A bucket; full when it is new. Times are nanoseconds of any one clock.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Bucket {
-    /// When it is full again; more than a second ahead if tokens were reserved.
+    /// When it is full again, a second ahead at the most.
     full_at_ns: u64,
 }
 
 impl Bucket {
     /// Takes a token, or says in how many nanoseconds there is one.
     pub(crate) fn take(&mut self, per_s: u32, now_ns: u64) -> Result<(), u64> {
-        let before = *self;
-        match self.reserve(per_s, now_ns) {
-            0 => Ok(()),
-            wait_ns => {
-                *self = before;
-                Err(wait_ns)
-            }
-        }
+        self.take_within(SECOND_NS, per_s, now_ns)
     }
 
-    /// Takes a token, now or ahead of its time; says in how many nanoseconds it may be used.
-    pub(crate) fn reserve(&mut self, per_s: u32, now_ns: u64) -> u64 {
-        self.full_at_ns = self.full_at_ns.max(now_ns) + token_ns(per_s);
-        (self.full_at_ns - now_ns).saturating_sub(SECOND_NS)
+    /// Takes a token of the upper half, or says in how many nanoseconds there is one. The only
+    /// token of a bucket is in both halves.
+    pub(crate) fn take_of_half(&mut self, per_s: u32, now_ns: u64) -> Result<(), u64> {
+        self.take_within((SECOND_NS / 2).max(token_ns(per_s)), per_s, now_ns)
+    }
+
+    /// Takes a token if no more is missing then than comes in so many nanoseconds.
+    fn take_within(&mut self, missing_ns_max: u64, per_s: u32, now_ns: u64) -> Result<(), u64> {
+        let full_at_ns = self.full_at_ns.max(now_ns) + token_ns(per_s);
+        match (full_at_ns - now_ns).saturating_sub(missing_ns_max) {
+            0 => {
+                self.full_at_ns = full_at_ns;
+                Ok(())
+            }
+            wait_ns => Err(wait_ns),
+        }
     }
 
     /// Takes back what was taken and not used.
@@ -102,13 +111,34 @@ mod tests {
     }
 
     #[test]
-    fn who_reserves_waits_its_turn() {
+    fn who_can_wait_leaves_the_half_and_has_the_whole_rate() {
+        for (per_s, half) in [(1, 1), (2, 1), (3, 1), (10, 5), (1_000, 500)] {
+            let (mut bucket, mut taken, mut now_ns) = (Bucket::default(), 0, 0);
+            while now_ns < 10 * SECOND_NS {
+                match bucket.take_of_half(per_s, now_ns) {
+                    Ok(()) => taken += 1,
+                    Err(wait_ns) if now_ns == 0 => {
+                        assert_eq!(taken, half);
+                        let mut others = bucket;
+                        let left = (0..per_s).filter(|_| others.take(per_s, 0).is_ok()).count();
+                        assert_eq!(left as u32, per_s - half);
+                        now_ns += wait_ns;
+                    }
+                    Err(wait_ns) => now_ns += wait_ns,
+                }
+            }
+            assert!((10 * per_s..=11 * per_s).contains(&taken), "{taken} at {per_s} a second");
+        }
+    }
+
+    #[test]
+    fn asking_in_vain_costs_nobody_anything() {
         let mut bucket = Bucket::default();
-        let waits: Vec<_> = (0..5).map(|_| bucket.reserve(2, 0) / MS).collect();
-        assert_eq!(waits, [0, 0, 500, 1_000, 1_500]);
-        assert_eq!(bucket.take(2, 0), Err(2_000 * MS), "behind those who wait");
-        bucket.put_back(2);
-        assert_eq!(bucket.take(2, 0), Err(1_500 * MS));
+        let taken = (0..1_000).filter(|_| bucket.take_of_half(5, 0).is_ok()).count();
+        assert_eq!(taken + (0..1_000).filter(|_| bucket.take(5, 0).is_ok()).count(), 5);
+        assert_eq!(bucket.take(5, 0), Err(200 * MS));
+        bucket.put_back(5);
+        assert_eq!(bucket.take(5, 0), Ok(()));
     }
 
     #[test]

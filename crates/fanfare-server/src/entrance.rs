@@ -7,7 +7,11 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex as Queue, Semaphore},
+    time::timeout,
+};
 
 use crate::{
     address::{Address, Peer},
@@ -33,6 +37,8 @@ pub(crate) struct Gate {
     pub(crate) connects: SharedBucket,
     /// For events.
     pub(crate) events: SharedBucket,
+    /// Publishes that wait for a token of it, one of each address; each has a handle to it.
+    pub(crate) queue: Arc<Queue<()>>,
     pub(crate) pressures: Pressures,
     /// Connections that are told that they are too many.
     pub(crate) refusals: Arc<Semaphore>,
@@ -44,6 +50,7 @@ impl Default for Gate {
             addresses: Arc::new(Addresses::new(ADDRESSES_MAX)),
             connects: SharedBucket::default(),
             events: SharedBucket::default(),
+            queue: Arc::default(),
             pressures: Pressures::default(),
             refusals: Arc::new(Semaphore::new(REFUSED_CONNECTIONS_MAX)),
         }

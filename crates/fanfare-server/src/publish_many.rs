@@ -31,7 +31,6 @@ use crate::{
     limits::{ACK_BYTES_MAX, ACK_CHUNKS_MAX, STREAM_CHANNELS_MAX},
     metrics::{Published, Reached},
     ndjson::Ndjson,
-    pace::Turn,
     problem::{Kind, Problem, Progress},
     publish::{json_response, place, place_now, push_ack},
     sse_body::SseBody,
@@ -217,8 +216,8 @@ impl<B: Incoming> Many<B> {
         let mut now_us = self.state.now_us();
         let client = self.client.filter(|_| self.state.limits_publishes());
         while let Some(item) = self.source.next()? {
-            if let Some(turn) = client.and_then(|client| self.state.reserve_event(client)) {
-                self.wait(turn, acks, bytes).await?;
+            if let Some(client) = client.filter(|client| !self.state.pass_at_once(*client)) {
+                self.wait(client, acks, bytes).await?;
                 now_us = self.state.now_us();
                 began = began.map(|_| Instant::now());
             }
@@ -240,10 +239,15 @@ impl<B: Incoming> Many<B> {
     }
 
     /// Waits for a turn. The publisher has the acks that there are; what it sent is charged for.
-    async fn wait(&mut self, turn: Turn, acks: &mut Acks, bytes: usize) -> Result<(), Problem> {
+    async fn wait(
+        &mut self,
+        client: Address,
+        acks: &mut Acks,
+        bytes: usize,
+    ) -> Result<(), Problem> {
         self.charge.resize(self.source.held_bytes() + bytes)?;
         acks.hand_over().await?;
-        self.state.until(turn).await
+        self.state.pass_in_turn(client).await
     }
 
     async fn place(&mut self, item: Item, now_us: u64) -> Result<Placed, Problem> {
