@@ -272,6 +272,16 @@ impl Hub {
         EventId { epoch: self.epoch, seq }
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.doorbells.len()
+    }
+
+    /// Rings all workers, each of which then looks at what it has to do.
+    pub fn ring_all(&self) {
+        self.doorbells.iter().for_each(|doorbell| doorbell.ring());
+    }
+
     /// The doorbell of a worker.
     pub fn doorbell(&self, worker: WorkerIndex) -> &Arc<Doorbell> {
         &self.doorbells[worker]

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     limits,
-    pins::Pins,
+    pins::{Pinned, Pins},
     totals::{Load, Progress, Report, Totals},
     worker::{WAKER, Worker},
 };
@@ -132,6 +132,7 @@ pub struct Fanout {
     hub: Arc<Hub>,
     workers: Vec<Running>,
     live: Arc<Live>,
+    pinned: Arc<Pinned>,
 }
 
 /// What workers look at whenever they need it: it may change while they run.
@@ -139,8 +140,6 @@ pub struct Fanout {
 pub(crate) struct Live {
     /// See [`FanoutConfig::write_stall_ms_max`].
     pub(crate) write_stall_ms_max: AtomicU32,
-    /// See [`FanoutConfig::pinned_bytes_max`].
-    pub(crate) pinned_bytes_max: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -159,17 +158,14 @@ pub struct Stopped;
 impl Fanout {
     /// Starts a thread per bell. `hub` rings them as its first workers.
     pub fn start(hub: Arc<Hub>, bells: Bells, config: FanoutConfig) -> io::Result<Self> {
-        let live = Arc::new(Live {
-            write_stall_ms_max: AtomicU32::new(config.write_stall_ms_max),
-            pinned_bytes_max: AtomicUsize::new(config.pinned_bytes_max),
-        });
-        let pinned = Arc::new(AtomicUsize::new(0));
+        let live = Arc::new(Live { write_stall_ms_max: AtomicU32::new(config.write_stall_ms_max) });
+        let pinned = Pinned::new(config.pinned_bytes_max, hub.workers());
         let count = bells.polls.len();
         let mut workers = Vec::with_capacity(count);
         for (index, (poll, _)) in bells.polls.into_iter().enumerate() {
             let (commands, queue) = mpsc::channel(limits::ATTACH_QUEUE_MAX);
             let report = Arc::new(Report::default());
-            let pins = Pins::new(Arc::clone(&pinned), count);
+            let pins = Pins::new(Arc::clone(&pinned));
             let (hub, live) = (Arc::clone(&hub), Arc::clone(&live));
             let worker = Worker::new(index, hub, poll, queue, live, pins, Arc::clone(&report));
             let name = format!("fanout-{index}");
@@ -177,7 +173,7 @@ impl Fanout {
             let members = Arc::new(AtomicUsize::new(0));
             workers.push(Running { commands, members, report, thread: Mutex::new(Some(thread)) });
         }
-        Ok(Self { hub, workers, live })
+        Ok(Self { hub, workers, live, pinned })
     }
 
     /// A place on the worker that has the fewest members.
@@ -235,11 +231,18 @@ impl Fanout {
         self.workers.iter().map(of).fold(Progress::default(), Progress::plus)
     }
 
+    /// What slow subscribers keep in memory, for a worker of the hub that is none of these.
+    pub fn pinned(&self) -> &Arc<Pinned> {
+        &self.pinned
+    }
+
     /// Changes what workers were started with. The stall limit holds from the next look at each
     /// blocked subscriber, which comes when the limit that it blocked under is over at the latest.
     pub fn set_config(&self, config: FanoutConfig) {
         self.live.write_stall_ms_max.store(config.write_stall_ms_max, Ordering::Relaxed);
-        self.live.pinned_bytes_max.store(config.pinned_bytes_max, Ordering::Relaxed);
+        self.pinned.set_bytes_max(config.pinned_bytes_max);
+        // What is held may be too much from now on.
+        self.hub.ring_all();
     }
 
     /// Whether all workers are there; resolves when each has come to its commands, so not while

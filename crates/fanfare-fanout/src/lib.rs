@@ -23,6 +23,7 @@ mod wheel;
 mod worker;
 
 pub use fanout::{Attach, Bells, Fanout, FanoutConfig, Seat, Stopped};
+pub use pins::Pinned;
 pub use sampler::Sampler;
 pub use totals::{
     BACKLOG_BOUNDS, DELIVERY_BOUNDS_US, Disconnect, EVENTS_PER_WRITE_BOUNDS, Histogram, Load,

@@ -1,6 +1,6 @@
 //! Members come and go, and their groups with them.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use fanfare_core::{Feed, Framing, HEARTBEAT, ReconnectReason};
@@ -166,15 +166,20 @@ impl Worker {
     pub(crate) fn block(&mut self, key: u32) {
         self.blocked += 1;
         let member = &mut self.members[key as usize];
-        member.pin = member.begun.map(|frame| self.pins.add(frame, key));
+        if let Some(frame) = member.begun {
+            let (pin, too_much) = self.pins.add(frame, key);
+            member.pin = Some(pin);
+            if too_much {
+                self.hub.ring_all();
+            }
+        }
         self.arm(key);
     }
 
     /// Disconnects members until what they keep in memory is not too much. Between turns: a pass
     /// must not lose members that it has not seen.
     pub(crate) fn unpin(&mut self) {
-        let bytes_max = self.live.pinned_bytes_max.load(Ordering::Relaxed);
-        while let Some(key) = self.pins.excess(bytes_max) {
+        while let Some(key) = self.pins.excess() {
             self.remove(key, Disconnect::Memory);
         }
     }

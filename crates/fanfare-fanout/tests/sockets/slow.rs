@@ -4,7 +4,7 @@ use fanfare_core::{HubLimits, Retention, SlowPolicy};
 use fanfare_fanout::{Disconnect, FanoutConfig};
 
 use crate::{
-    peer::{End, Piece},
+    peer::{End, Peer, Piece},
     rig::{Asked, Rig, eventually},
 };
 
@@ -101,6 +101,28 @@ fn begun_frames_have_a_bound_count_once_and_the_longest_blocked_give_room() {
     }
     assert_eq!(whole, 2);
     eventually("nobody is blocked", || load() == (0, 0));
+}
+
+#[test]
+fn a_worker_that_sleeps_gives_room_when_another_needs_it() {
+    const FRAME: usize = 1_000_000;
+    let config = FanoutConfig { pinned_bytes_max: FRAME * 5 / 2, write_stall_ms_max: 60_000 };
+    let rig = Rig::with(2, HubLimits::default(), config);
+    // The first and the third are on one worker, the second on the other.
+    let mut peers = ["a", "b", "c"].map(|channel| rig.subscribe(&[channel], &Asked::tiny()));
+    peers.iter_mut().for_each(Peer::read_first);
+    let blocked = |index: usize| rig.fanout.loads()[index].blocked;
+    rig.publish("a", &"x".repeat(FRAME - 1_000));
+    rig.publish("c", &"x".repeat(FRAME - 1_000));
+    eventually("they are blocked", || blocked(0) == 2);
+    assert_eq!(blocked(1), 0);
+    // The first worker has told all and has nothing left to do.
+    rig.publish("b", &"x".repeat(FRAME - 1_000));
+    rig.disconnected(Disconnect::Memory, 1);
+    eventually("it has one less", || (blocked(0), blocked(1)) == (1, 1));
+    // A smaller bound holds at once, although nobody moves.
+    rig.fanout.set_config(FanoutConfig { pinned_bytes_max: FRAME, ..config });
+    rig.disconnected(Disconnect::Memory, 2);
 }
 
 #[test]
