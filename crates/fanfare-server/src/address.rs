@@ -117,18 +117,47 @@ fn list_of_nodes(text: &str, hops: &mut Vec<Option<IpAddr>>) {
 
 /// `for=192.0.2.1;proto=https, for="[2001:db8::1]:4711"` (RFC 7239).
 fn forwarded_for(text: &str, hops: &mut Vec<Option<IpAddr>>) {
-    for element in split(text, b',') {
-        let mut of = split(element, b';').filter_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
-        });
-        let hop = of.next().and_then(|value| match value.strip_prefix('"') {
-            // An address has nothing that would have to be escaped.
-            Some(quoted) => quoted.strip_suffix('"').and_then(node),
-            None => node(value),
-        });
-        hops.push(hop);
+    hops.extend(split(text, b',').map(element_for));
+}
+
+/// The address that one hop tells. What is not written as it should be tells nothing, whatever
+/// stands beside it: a client may leave a quote open, so that the quotes of the proxy behind it
+/// pair up wrongly and its own words stand where the proxy's should.
+fn element_for(element: &str) -> Option<IpAddr> {
+    let mut found = None;
+    let pairs = split(element, b';').map(str::trim);
+    for pair in pairs.filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=')?;
+        let (name, value) = (name.trim(), plain(value.trim())?);
+        let is_second = name.eq_ignore_ascii_case("for") && found.replace(value).is_some();
+        if !is_plain(name) || is_second {
+            return None;
+        }
     }
+    // An address has nothing that would have to be escaped.
+    node(found?)
+}
+
+/// A value without its quotes: all of it is quoted, or nothing.
+fn plain(value: &str) -> Option<&str> {
+    let Some(quoted) = value.strip_prefix('"') else {
+        return is_plain(value).then_some(value);
+    };
+    let inner = quoted.strip_suffix('"')?;
+    let mut escaped = false;
+    let is_one = inner.bytes().all(|byte| {
+        let ends = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        !ends
+    });
+    (is_one && !escaped).then_some(inner)
+}
+
+/// Whether it can do without quotes. Proxies do without them where the RFC does not, in ports for
+/// instance.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    !text.is_empty() && text.bytes().all(is_plain)
 }
 
 /// Splits outside of quotes. A quote that is never closed holds all the rest.
@@ -242,6 +271,18 @@ mod tests {
             // What a client left open must not hide what the proxy wrote behind it.
             ("for=203.0.113.9, for=\"x, for=192.0.2.1", "10.0.0.1"),
             ("", "10.0.0.1"),
+            (";for=192.0.2.1;;host=a.example:8080;", "192.0.2.1"),
+            // Nor must it become a part of what the client wrote before.
+            ("for=203.0.113.9;x=\", for=\"[2001:db8::7]\"", "10.0.0.1"),
+            ("for=203.0.113.9;x=\", for=192.0.2.1;by=\"_a\"", "10.0.0.1"),
+            ("for=203.0.113.9;x=\"\\, for=\"[2001:db8::7]\"", "10.0.0.1"),
+            ("for=203.0.113.9;x=\"\\\", for=192.0.2.1;by=\"\"", "10.0.0.1"),
+            ("for=203.0.113.9;x=\"a\\\"", "10.0.0.1"),
+            ("for=203.0.113.9;\"x\"=1", "10.0.0.1"),
+            ("for=203.0.113.9;for=192.0.2.1", "10.0.0.1"),
+            ("for=203.0.113.9;FOR=203.0.113.9", "10.0.0.1"),
+            ("for=203.0.113.9;x", "10.0.0.1"),
+            ("for=203.0.113.9;x=a b", "10.0.0.1"),
         ] {
             let found = client("10.0.0.1", &[("forwarded", value)]);
             assert_eq!(found, address(expected), "{value}");
