@@ -113,7 +113,8 @@ pub(crate) async fn identify(
         Ok(Ok((Some(client), ahead))) => {
             Some((Peer::new(client, &state.config().trusted_proxies), ahead))
         }
-        Ok(Ok((None, ahead))) => Some((peer, ahead)),
+        // It may carry a client that the header cannot name, whose words about itself these are.
+        Ok(Ok((None, ahead))) => Some((Peer::new(from, &[]), ahead)),
     }
 }
 

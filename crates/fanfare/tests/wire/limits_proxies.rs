@@ -137,19 +137,24 @@ fn the_proxy_protocol_names_the_client() {
 }
 
 #[test]
-fn connections_of_the_proxy_itself_are_its_own() {
-    let hub = Hub::start(&[&ONE_EACH[..], &["--proxy-protocol"]].concat());
-    let local = [V2, &[0x20, 0, 0, 0]].concat();
-    for (header, client) in [(&local[..], "192.0.2.9"), (b"PROXY UNKNOWN\r\n", "192.0.2.10")] {
-        let mut own = proxied(&hub, header);
+fn connections_for_which_the_proxy_names_nobody_are_its_own() {
+    let binary = |rest: &[u8]| [V2, rest].concat();
+    for header in [
+        binary(&[0x20, 0, 0, 0]),
+        binary(&[0x21, 0, 0, 0]),
+        binary(&[0x21, 0x31, 0, 0]),
+        b"PROXY UNKNOWN\r\n".to_vec(),
+    ] {
+        let hub = Hub::start(&[&ONE_EACH[..], &["--proxy-protocol"]].concat());
+        let mut own = proxied(&hub, &header);
         own.request("POST", "/channels/a", &[], b"x");
         assert_eq!(own.answer().status(), 200);
-        let speaks_for = [("X-Forwarded-For", client)];
-        own.request("GET", "/channels/a", &speaks_for, b"");
+        own.request("GET", "/channels/a", &[("X-Forwarded-For", "192.0.2.9")], b"");
         let mut held = Stream::over(own);
         assert!(is_let_in(&mut held));
-        let again = subscribe(proxied(&hub, header), "/channels/a", &speaks_for);
-        assert!(!is_let_in(&mut { again }), "it has its one");
+        let claims = [("X-Forwarded-For", "192.0.2.10")];
+        let mut again = subscribe(proxied(&hub, &header), "/channels/a", &claims);
+        assert!(!is_let_in(&mut again), "{header:?}: whoever it is for says so itself");
     }
 }
 
