@@ -7,8 +7,8 @@
 //! anybody could have written. Who is not told is the last one that is known, so that at worst all
 //! are one.
 //!
-//! A connection for which the PROXY protocol names nobody speaks for nobody: what its client says of
-//! itself must not count.
+//! A connection for which the PROXY protocol names nobody speaks for nobody: what its client says
+//! of itself must not count.
 //!
 //! What counts follows from that. A connection of a client of its own counts from the moment it is
 //! accepted until it is closed, whatever it carries. A connection of a proxy carries many clients

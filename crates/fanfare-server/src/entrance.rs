@@ -146,18 +146,22 @@ impl State {
         }
     }
 
-    /// Lets a subscribe of a client in. The share is for as long as the subscription lives.
+    /// Lets a subscribe of a client in as far as the client is concerned. The share is for as long
+    /// as the subscription lives.
     pub(crate) fn admit(&self, visit: Visit, client: Address) -> Result<Option<Share>, ComeBack> {
         if let Some(wall) = visit.wall {
             return Err(self.come_back(wall));
         }
         self.take_connect(client)?;
-        let share = match visit.peer.is_proxy() {
-            true => self.count_in(client).map_err(|wall| self.come_back(wall))?,
-            false => None,
-        };
+        match visit.peer.is_proxy() {
+            true => self.count_in(client).map_err(|wall| self.come_back(wall)),
+            false => Ok(None),
+        }
+    }
+
+    /// Notes that a subscribe has become a stream.
+    pub(crate) fn admitted(&self) {
         self.gate.pressures.admit(self.now_ns() / NS_PER_MS);
-        Ok(share)
     }
 
     /// How old a new subscriber may become: another age for each, so that those who came together

@@ -2,7 +2,8 @@
 //!
 //! Policy: the defaults of rings, journal, channels, tombstones and keys are made from the budget;
 //! one that is set wins. What they leave is for requests, for sockets, and for what blocked
-//! subscribers pin. A share that is used up refuses what is new and never cuts what is there.
+//! subscribers pin. A share that is used up refuses what is new and never cuts what is there; but
+//! what is pinned grows by what publishers send, so there those go who have been blocked longest.
 
 use std::fmt;
 

@@ -3,7 +3,8 @@
 //! Policy: each is told a time of its own, so that they do not come in step, and the more of them
 //! wait the longer it is, so that together they knock no faster than room becomes free. How many
 //! wait follows from how many were refused lately, and how much room there is from how many were
-//! let in meanwhile.
+//! let in meanwhile. Where each has a room of its own, those who are let in elsewhere are no sign
+//! of any.
 
 use std::{
     ops::RangeInclusive,
@@ -28,16 +29,23 @@ pub(crate) enum Wall {
     Channels,
     /// The number of connections.
     Connections,
+    /// A drain that is over: there is room when the hub's operators want it back.
+    Drained,
     /// The rate of subscribes.
     Rate,
     /// The memory of connections and streams.
     Sockets,
 }
 
+impl Wall {
+    /// Those whose room is the same for all: whoever is let in found some.
+    const OF_ALL: [Self; 4] = [Self::Channels, Self::Connections, Self::Rate, Self::Sockets];
+}
+
 /// The pressure on each wall.
 #[derive(Debug, Default)]
 pub(crate) struct Pressures {
-    walls: [Mutex<Pressure>; 6],
+    walls: [Mutex<Pressure>; 7],
     /// Until when it is of interest who is let in, because somebody was refused.
     watches_until_ms: AtomicU64,
 }
@@ -67,10 +75,12 @@ impl Pressures {
         fastrand::u32(range)
     }
 
-    /// Notes that a subscribe is let in.
+    /// Notes that a subscribe is let in, past all walls.
     pub(crate) fn admit(&self, now_ms: u64) {
         if now_ms < self.watches_until_ms.load(Relaxed) {
-            self.walls.iter().for_each(|wall| lock(wall).at(now_ms).admitted += 1);
+            for wall in Wall::OF_ALL {
+                lock(&self.walls[wall as usize]).at(now_ms).admitted += 1;
+            }
         }
     }
 }
@@ -91,7 +101,8 @@ impl Pressure {
     fn refuse(&mut self, per_s: Option<u32>, now_ms: u64) -> RangeInclusive<u32> {
         self.at(now_ms).refused += 1;
         let before_ms = if self.before.refused > 0 { OVERLOAD_WINDOW_MS } else { 0 };
-        let span_ms = (now_ms - self.began_ms + before_ms).max(1_000);
+        // Another thread may have read the clock later and been here before.
+        let span_ms = (now_ms.saturating_sub(self.began_ms) + before_ms).max(1_000);
         let refused = self.now.refused + self.before.refused;
         // Whoever waits less long than this looks back was refused several times meanwhile.
         let waiting = match self.mean_ms {
@@ -178,6 +189,36 @@ mod tests {
             most
         };
         assert!(most(0) > 100_000 && most(200) < 31_000, "{} {}", most(0), most(200));
+    }
+
+    #[test]
+    fn who_is_let_in_elsewhere_found_no_room_of_ones_own() {
+        for (wall, is_of_all) in [
+            (Wall::Address, false),
+            (Wall::Channel, false),
+            (Wall::Drained, false),
+            (Wall::Channels, true),
+            (Wall::Connections, true),
+            (Wall::Rate, true),
+            (Wall::Sockets, true),
+        ] {
+            let pressures = Pressures::default();
+            let mut most = 0;
+            for _ in 0..1_000 {
+                most = pressures.refuse(wall, None, 1_000).max(most);
+                pressures.admit(1_000);
+            }
+            assert_eq!(most < 40_000, is_of_all, "{wall:?}: {most}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_read_before_does_no_harm() {
+        let pressures = Pressures::default();
+        for now_ms in [200_000, 199_999, 0, 200_001] {
+            assert!(pressures.refuse(Wall::Connections, None, now_ms) >= 5_000);
+            pressures.admit(now_ms);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use hyper::{
 
 use crate::{
     body::Body,
+    drain::Phase,
     entrance::ComeBack,
     guard::Origin,
     metrics::{Reached, SubscribeAnswer},
@@ -101,8 +102,13 @@ impl Parameters {
     /// room for what is asked.
     pub(crate) fn subscribe(&self, state: &Arc<State>, worker: WorkerIndex) -> Outcome {
         if state.drain.refuses() {
-            let left_ms = state.drain.time_left().as_millis() as u32;
-            let retry_ms = left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS));
+            let retry_ms = if state.drain.phase() == Phase::Done {
+                // Nobody knows for how long it stays drained, and all who were here may knock.
+                state.come_back(Wall::Drained).0
+            } else {
+                let left_ms = state.drain.time_left().as_millis() as u32;
+                left_ms.saturating_add(fastrand::u32(DRAIN_RETRY_MS))
+            };
             return self.away(&state.hub, worker, ReconnectReason::Drain, retry_ms);
         }
         let retry_ms = fastrand::u32(END_RETRY_MS_MIN..=END_RETRY_MS_MAX);
@@ -123,6 +129,7 @@ impl Parameters {
             }
             Ok(Subscribed::Live(opening)) => {
                 state.metrics.replayed(opening.replay);
+                state.admitted();
                 Outcome::Stream(opening)
             }
         }
@@ -307,3 +314,69 @@ fn flag(
 /// Parameters for clients that cannot set the header.
 const LAST_EVENT_ID_FORMS: [&str; 4] =
     ["last_event_id", "lastEventId", "lastEventID", "Last-Event-ID"];
+
+#[cfg(test)]
+mod tests {
+    use fanfare_core::{HubLimits, Selectors};
+
+    use super::*;
+    use crate::{config::Config, entrance::Visit, testing};
+
+    fn parameters(state: &State, channel: &str) -> Parameters {
+        let asked = SubscribeRequest {
+            selectors: Selectors::parse([channel]).unwrap(),
+            query: Query::parse("").unwrap(),
+            headers: HeaderMap::new(),
+            version: Version::HTTP_11,
+            origin: Origin::Absent,
+        };
+        Parameters::read(state, asked).unwrap()
+    }
+
+    /// Subscribes as a client does, one time after the other; answers after how long it is to come
+    /// back, and why.
+    fn knock(state: &Arc<State>, channel: &str, times: usize) -> Vec<(ReconnectReason, u32)> {
+        let (peer, wall) = (testing::peer(), None);
+        let knocks = (0..times).map(|_| {
+            state.admit(Visit { peer, wall }, peer.address()).unwrap();
+            match parameters(state, channel).subscribe(state, 0) {
+                Outcome::Away(away) => {
+                    let text = String::from_utf8(away.bytes).unwrap();
+                    let retry = text.lines().find_map(|line| line.strip_prefix("retry: "));
+                    (away.reason, retry.unwrap().parse().unwrap())
+                }
+                _ => panic!("it is to be sent away"),
+            }
+        });
+        knocks.collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_meets_a_wall_inside_is_not_let_in() {
+        for (channel, subscribers_per_channel_max, channels_max) in [("a", 1, 100), ("b", 0, 1)] {
+            let config = Config { subscribers_per_channel_max, ..testing::config() };
+            let state = testing::state_with(config);
+            state.hub.set_limits(&HubLimits { channels_max, ..HubLimits::default() });
+            let first = parameters(&state, "a").subscribe(&state, 0);
+            assert!(matches!(first, Outcome::Stream(_)));
+            let told = knock(&state, channel, 600);
+            assert!(told.iter().all(|(reason, _)| *reason == ReconnectReason::Overload));
+            let most = told.iter().map(|(_, retry_ms)| *retry_ms).max().unwrap();
+            assert!(most > 60_000, "{channel}: {most}, though nobody gets in");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_that_stays_drained_sends_its_crowd_away_for_longer() {
+        let state = testing::state();
+        state.drain.refuse(0);
+        let told = knock(&state, "a", 600);
+        assert!(told.iter().all(|(_, retry_ms)| *retry_ms < 10_000), "there is another hub soon");
+        state.drain.done();
+        let told = knock(&state, "a", 600);
+        assert!(told.iter().all(|(reason, _)| *reason == ReconnectReason::Drain));
+        assert!(told.iter().all(|(_, retry_ms)| *retry_ms >= 5_000));
+        let most = told.iter().map(|(_, retry_ms)| *retry_ms).max().unwrap();
+        assert!(most > 60_000, "{most}");
+    }
+}

@@ -208,6 +208,12 @@ impl Drain {
     pub(crate) fn refuse(&self, period_ms: u32) {
         self.enter(&Config { drain_period_ms: period_ms, ..Config::default() });
     }
+
+    /// As if all subscribers were gone.
+    #[cfg(test)]
+    pub(crate) fn done(&self) {
+        self.set(Phase::Done);
+    }
 }
 
 #[cfg(test)]
