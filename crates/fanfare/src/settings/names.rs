@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Reads a host name without port, or `*`.
 pub(crate) fn host(text: &str) -> Result<String, String> {
@@ -30,10 +30,18 @@ pub(crate) fn origin(text: &str) -> Result<String, String> {
 /// Reads a network, or an address as the network of it alone.
 pub(crate) fn network(text: &str) -> Result<String, String> {
     let whole = text.parse().map(|address: IpAddr| IpNet::from(address));
-    match text.parse::<IpNet>().or(whole) {
-        Ok(network) => Ok(network.to_string()),
-        Err(_) => Err(format!("`{}` is not a network or an address", text.escape_debug())),
-    }
+    let network = text.parse::<IpNet>().or(whole).ok().and_then(plain);
+    let network = network.map(|network| network.to_string());
+    network.ok_or_else(|| format!("`{}` is not a network or an address", text.escape_debug()))
+}
+
+/// A network of IPv4 that is written as one of IPv6 is that of IPv4, because the addresses that it
+/// is compared with are plain too. One that begins there and has others besides is neither.
+fn plain(network: IpNet) -> Option<IpNet> {
+    let IpNet::V6(six) = network else { return Some(network) };
+    let Some(address) = six.addr().to_ipv4_mapped() else { return Some(network) };
+    let length = six.prefix_len().checked_sub(MAPPED_BITS)?;
+    Ipv4Net::new(address, length).ok().map(IpNet::V4)
 }
 
 /// Reads the base URL of a collector, or nothing.
@@ -68,6 +76,8 @@ fn is_port(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok()
 }
 
+/// Bits before an address of IPv4 that is written as one of IPv6, `::ffff:192.0.2.1`.
+const MAPPED_BITS: u8 = 96;
 /// The longest name that DNS holds.
 const HOST_BYTES_MAX: usize = 253;
 
@@ -83,6 +93,25 @@ mod tests {
         assert_eq!(host("Events.Example").as_deref(), Ok("events.example"));
         for bad in ["", "a:80", "http://a", "a/b", "*.example", "[::1", "::1", "a b"] {
             assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        for (good, means) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("10.0.0.1", "10.0.0.1/32"),
+            ("fd00::/8", "fd00::/8"),
+            ("::1", "::1/128"),
+            ("::/0", "::/0"),
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:a00:1", "10.0.0.1/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+        ] {
+            assert_eq!(network(good).as_deref(), Ok(means));
+        }
+        for bad in ["", "10.0.0.0/33", "10.0.0", "a.example", "::ffff:10.0.0.0/95"] {
+            assert!(network(bad).is_err(), "{bad}");
         }
     }
 
