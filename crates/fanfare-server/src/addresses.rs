@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::Mutex as Queue;
 
-use crate::{address::Address, bucket::Bucket};
+use crate::{address::Address, bucket::Bucket, limits::ADDRESS_BYTES};
 
 /// The addresses.
 #[derive(Debug)]
@@ -77,6 +77,11 @@ impl Addresses {
             hasher: RandomState::new(),
             count: AtomicUsize::new(0),
         }
+    }
+
+    /// How many there is room for.
+    pub(crate) fn max(&self) -> usize {
+        self.shard_max * SHARDS
     }
 
     /// Counts a connection of an address that may have so many, 0 for no limit. Without a limit
@@ -252,6 +257,8 @@ const SHARDS: usize = 16;
 /// Nanoseconds between two looks for addresses that are not needed while the table is full: as
 /// long as it takes a bucket to fill.
 const SWEEP_INTERVAL_NS: u64 = 1_000_000_000;
+// A table that has just grown is not half full: 7 of 16 slots, each with a byte beside.
+const _: () = assert!((size_of::<(Address, Entry)>() + 1) * 16 / 7 <= ADDRESS_BYTES);
 
 #[cfg(test)]
 mod tests {

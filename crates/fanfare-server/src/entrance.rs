@@ -19,8 +19,8 @@ use crate::{
     bucket::SharedBucket,
     budget::Charge,
     limits::{
-        ADDRESSES_MAX, CONNECTION_BYTES, HEAD_READ_MS_MAX, OVERLOAD_RETRY_MS,
-        REFUSED_CONNECTIONS_MAX, SUBSCRIBER_BYTES,
+        CONNECTION_BYTES, HEAD_READ_MS_MAX, OVERLOAD_RETRY_MS, REFUSED_CONNECTIONS_MAX,
+        SUBSCRIBER_BYTES,
     },
     metrics::Reached,
     places::Place,
@@ -44,10 +44,11 @@ pub(crate) struct Gate {
     pub(crate) refusals: Arc<Semaphore>,
 }
 
-impl Default for Gate {
-    fn default() -> Self {
+impl Gate {
+    /// One that remembers so many addresses.
+    pub(crate) fn new(addresses_max: usize) -> Self {
         Self {
-            addresses: Arc::new(Addresses::new(ADDRESSES_MAX)),
+            addresses: Arc::new(Addresses::new(addresses_max)),
             connects: SharedBucket::default(),
             events: SharedBucket::default(),
             queue: Arc::default(),

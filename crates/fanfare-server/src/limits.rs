@@ -159,9 +159,11 @@ pub(crate) const KNOCKS_PER_S_MIN: u64 = 10;
 /// Milliseconds of one of the two windows that tell how many wait: both are as long as the longest
 /// wait, so that nobody who waits is missed.
 pub(crate) const OVERLOAD_WINDOW_MS: u64 = 60_000;
-/// Addresses of clients that are remembered at once, with their connections and tokens: 72 bytes
-/// each. More connections from as many addresses no hub holds.
+/// Addresses of clients that are remembered at once, with their connections and tokens. More
+/// connections from as many addresses no hub holds; a small budget has room for fewer.
 pub(crate) const ADDRESSES_MAX: usize = 1 << 20;
+/// Bytes of one of them in a table that has just grown.
+pub(crate) const ADDRESS_BYTES: usize = 128;
 /// Bytes of a header of the PROXY protocol: addresses, and what balancers add about TLS and
 /// themselves.
 pub(crate) const PROXY_HEADER_BYTES_MAX: usize = 4_096;

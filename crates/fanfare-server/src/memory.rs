@@ -1,18 +1,19 @@
 //! How the memory of the process is divided.
 //!
 //! Policy: the defaults of rings, journal, channels, tombstones and keys are made from the budget;
-//! one that is set wins. What they leave is for requests, for sockets, and for what blocked
-//! subscribers pin. A share that is used up refuses what is new and never cuts what is there; but
-//! what is pinned grows by what publishers send, so there those go who have been blocked longest.
+//! one that is set wins. So is how many addresses of clients are remembered, which nobody sets.
+//! What they leave is for requests, for sockets, and for what blocked subscribers pin. A share that
+//! is used up refuses what is new and never cuts what is there; but what is pinned grows by what
+//! publishers send, so there those go who have been blocked longest.
 
 use std::fmt;
 
 use crate::{
     config::Config,
     limits::{
-        CHANNEL_BYTES, FRAME_FACTOR_MAX, JOURNAL_PAIR_BYTES, KEY_BYTES, PINNED_BYTES_MIN,
-        REQUESTS_BYTES_MAX, REQUESTS_BYTES_MIN, SOCKETS_BYTES_MIN, TOMBSTONE_BYTES,
-        ndjson_line_bytes_max,
+        ADDRESS_BYTES, ADDRESSES_MAX, CHANNEL_BYTES, FRAME_FACTOR_MAX, JOURNAL_PAIR_BYTES,
+        KEY_BYTES, PINNED_BYTES_MIN, REQUESTS_BYTES_MAX, REQUESTS_BYTES_MIN, SOCKETS_BYTES_MIN,
+        TOMBSTONE_BYTES, ndjson_line_bytes_max,
     },
 };
 
@@ -73,8 +74,13 @@ impl Budgeted {
         self.0 / 32 / KEY_BYTES as u64
     }
 
-    /// What is not divided further: channels, tombstones, keys, code, and what the allocator
-    /// holds beyond what it gave out.
+    /// Addresses of clients: a thirty-second, and no more than any hub needs.
+    pub(crate) fn addresses(self) -> usize {
+        (self.0 as usize / 32 / ADDRESS_BYTES).min(ADDRESSES_MAX)
+    }
+
+    /// What is not divided further: channels, tombstones, keys, addresses, code, and what the
+    /// allocator holds beyond what it gave out.
     fn rest_bytes(self) -> u64 {
         self.0 / 4
     }
@@ -138,6 +144,20 @@ mod tests {
         let large = MemoryShares::of(&config(8 << 30)).unwrap();
         assert_eq!((large.rings, large.requests), (4 << 30, REQUESTS_BYTES_MAX));
         assert!(large.sockets > 256 * MIB, "{large:?}");
+    }
+
+    #[test]
+    fn what_is_not_divided_has_room_for_its_tables() {
+        for mib in [64, 256, 1_024, 4_096, 1 << 20] {
+            let budget = Budgeted((mib * MIB) as u64);
+            let tables = budget.channels() as usize * CHANNEL_BYTES
+                + budget.tombstones() as usize * TOMBSTONE_BYTES
+                + budget.idempotency_keys() as usize * KEY_BYTES
+                + budget.addresses() * ADDRESS_BYTES;
+            assert!(tables <= budget.rest_bytes() as usize / 8 * 7, "{mib} MiB: {tables}");
+        }
+        let addresses = [64, 256, 1 << 20].map(|mib| Budgeted(mib << 20).addresses());
+        assert_eq!(addresses, [16_384, 65_536, ADDRESSES_MAX]);
     }
 
     #[test]

@@ -12,8 +12,17 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    budget::Budget, config::Config, drain::Drain, entrance::Gate, h2::H2, limit_log::Throttle,
-    memory::MemoryShares, metrics::Metrics, places::Places, process::ProcessCounts, trace::Tracer,
+    budget::Budget,
+    config::Config,
+    drain::Drain,
+    entrance::Gate,
+    h2::H2,
+    limit_log::Throttle,
+    memory::{Budgeted, MemoryShares},
+    metrics::Metrics,
+    places::Places,
+    process::ProcessCounts,
+    trace::Tracer,
 };
 
 /// The hub, its settings, and how far the process is in its life.
@@ -71,6 +80,8 @@ impl State {
         broker: Arc<dyn Broker>,
     ) -> Self {
         let started = Instant::now();
+        // The budget is none of what may change while the process runs.
+        let budget = Budgeted(config.memory_bytes_max as u64);
         Self {
             hub,
             broker,
@@ -80,7 +91,7 @@ impl State {
             requests: Budget::new(shares.requests),
             sockets: Budget::new(shares.sockets),
             connections: Arc::default(),
-            gate: Gate::default(),
+            gate: Gate::new(budget.addresses()),
             drain: Drain::new(started),
             publishes: TaskTracker::new(),
             started,

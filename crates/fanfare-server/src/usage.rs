@@ -4,7 +4,7 @@ use fanfare_core::Limit;
 
 use crate::{
     bucket::SharedBucket,
-    limits::{ADDRESSES_MAX, JOURNAL_PAIR_BYTES, REFUSED_CONNECTIONS_MAX},
+    limits::{JOURNAL_PAIR_BYTES, REFUSED_CONNECTIONS_MAX},
     metrics::Reached,
     state::State,
 };
@@ -49,7 +49,7 @@ impl State {
             LimitUse { limit: limit.as_str(), used, max: per_s.into() }
         };
         vec![
-            server(Reached::Addresses, self.gate.addresses.len(), ADDRESSES_MAX),
+            server(Reached::Addresses, self.gate.addresses.len(), self.gate.addresses.max()),
             per_s(Reached::ConnectRate, &self.gate.connects, config.connect_rate_max),
             per_s(Reached::PublishRate, &self.gate.events, config.publish_rate_max),
             server(
@@ -91,7 +91,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing;
+    use crate::{config::Config, testing};
 
     #[tokio::test]
     async fn what_is_used_shows() {
@@ -107,5 +107,18 @@ mod tests {
         assert_eq!(memory.map(|share| share.used_bytes)[1..], [32, 70, 0, 7]);
         assert!(memory[0].used_bytes > 128, "{memory:?}");
         assert!(memory.iter().all(|share| share.used_bytes < share.max_bytes));
+    }
+
+    #[tokio::test]
+    async fn how_many_addresses_are_remembered_follows_the_budget() {
+        let config = Config {
+            memory_bytes_max: 64 << 20,
+            rings_bytes_max: 16 << 20,
+            journal_events_max: 1_000,
+            ..testing::config()
+        };
+        let limits = testing::state_with(config).limits();
+        let addresses = limits.iter().find(|limit| limit.limit == "addresses").unwrap();
+        assert_eq!((addresses.used, addresses.max), (0, 16_384));
     }
 }

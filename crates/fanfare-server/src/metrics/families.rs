@@ -128,7 +128,6 @@ mod tests {
             cell.replace(',', "").replace(" s", "000")
         };
         for (limit, value) in [
-            ("addresses", limits::ADDRESSES_MAX),
             ("admin_connections", limits::ADMIN_CONNECTIONS_MAX),
             ("admin_streams", limits::ADMIN_STREAMS_MAX),
             ("body_idle", limits::BODY_IDLE_MS_MAX as usize),
