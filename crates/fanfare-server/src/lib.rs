@@ -60,4 +60,4 @@ pub use handle::{Handle, Status};
 pub use memory::{Budgeted, MemoryShares, OverBudget};
 pub use process::ProcessCounts;
 pub use server::{Server, StartError};
-pub use trace::Span;
+pub use trace::{PublishFacts, Span, Tracer};

@@ -189,9 +189,6 @@ pub(crate) const REPEATED_TOLD_INTERVAL_MS: u64 = 10_000;
 /// Milliseconds between two lines about the oldest events being let go: a hub that is full lets
 /// one go for each that comes.
 pub(crate) const EVICTIONS_TOLD_INTERVAL_MS: u64 = 600_000;
-/// Spans of publishes that wait for their exporter: what a busy hub traces in a moment. Further
-/// ones are dropped.
-pub(crate) const SPANS_MAX: usize = 4_096;
 /// Milliseconds between two looks whether a part of the hub has panicked.
 pub(crate) const BROKEN_LOOK_INTERVAL_MS: u64 = 500;
 /// Milliseconds between two looks for addresses that nothing is known of any more.

@@ -64,7 +64,7 @@ pub(crate) async fn answer<B: Incoming>(
     headers: &HeaderMap,
     upload: Upload<B>,
 ) -> Result<Response<Body>, Problem> {
-    let mut trace = state.tracer.as_ref().and_then(|tracer| tracer.begin(headers));
+    let mut trace = state.tracer.get().and_then(|tracer| Trace::begin(&**tracer, headers));
     let answer = take(state, peer, target, query, headers, upload, &mut trace).await;
     if let Some(trace) = &mut trace {
         trace.answered(answer.as_ref().map_or_else(Problem::status, Response::status));
@@ -207,7 +207,7 @@ async fn one<B: Incoming>(
 ) -> Result<Response<Body>, Problem> {
     let data = whole(state, upload).await?;
     if let Some(trace) = trace {
-        (trace.span.channels, trace.span.bytes) = (1, data.len() as u64);
+        (trace.facts.channels, trace.facts.bytes) = (1, data.len() as u64);
     }
     let change = match options.close {
         Some(reason) if data.is_empty() => Change::Close(reason),
@@ -219,7 +219,7 @@ async fn one<B: Incoming>(
     let events = u64::from(matches!(change, Change::Event(..)));
     let placed = place_now(state, channel, change, key).await?;
     if let Some(trace) = trace {
-        trace.span.events = events;
+        trace.facts.events = events;
     }
     let mut json = Vec::with_capacity(ACK_BYTES);
     push_ack(&mut json, &placed);

@@ -167,8 +167,8 @@ impl<B: Incoming> Many<B> {
         let answer = self.read(acks).await;
         if let Some(trace) = &mut self.trace {
             trace.answered(answer.as_ref().map_or_else(Problem::status, |()| StatusCode::OK));
-            trace.span.events = self.summary.accepted;
-            trace.span.channels = self.publishing.len() as u64;
+            trace.facts.events = self.summary.accepted;
+            trace.facts.channels = self.publishing.len() as u64;
         }
         answer.map_err(|problem| {
             let limit = match problem.kind() {
@@ -188,9 +188,9 @@ impl<B: Incoming> Many<B> {
             let chunk = self.upload.chunk(&self.state).await?;
             let (ended, bytes) = (chunk.is_none(), chunk.as_ref().map_or(0, Bytes::len));
             if let Some(trace) = &mut self.trace {
-                trace.span.bytes += bytes as u64;
-                trace.span.events = self.summary.accepted;
-                trace.span.channels = self.publishing.len() as u64;
+                trace.facts.bytes += bytes as u64;
+                trace.facts.events = self.summary.accepted;
+                trace.facts.channels = self.publishing.len() as u64;
             }
             match chunk {
                 Some(chunk) => self.source.push(chunk),

@@ -12,7 +12,6 @@ use fanfare_core::{Broker, Epoch, Hub, HubLimits, MemoryBroker};
 use fanfare_fanout::{Bells, Fanout, FanoutConfig};
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -33,7 +32,7 @@ use crate::{
     memory::{MemoryShares, OverBudget},
     process::ProcessCounts,
     state::{Shared, State},
-    trace::{Span, Tracer},
+    trace::Tracer,
 };
 
 /// A hub with its listeners open.
@@ -43,8 +42,6 @@ pub struct Server {
     admin: TcpListener,
     public_addr: SocketAddr,
     admin_addr: SocketAddr,
-    /// Spans of publishes, if somebody is to export them.
-    spans: Option<mpsc::Receiver<Span>>,
 }
 
 impl Server {
@@ -58,9 +55,8 @@ impl Server {
         let admin = listener::admin(&config).map_err(admin_at)?;
         let public_addr = public.local_addr().map_err(StartError::System)?;
         let admin_addr = admin.local_addr().map_err(StartError::System)?;
-        let (tracer, spans) = Tracer::new(&config.telemetry, &process).unzip();
-        let shared = start(config, process, tracer).map_err(StartError::System)?;
-        Ok(Self { shared, public, admin, public_addr, admin_addr, spans })
+        let shared = start(config, process).map_err(StartError::System)?;
+        Ok(Self { shared, public, admin, public_addr, admin_addr })
     }
 
     /// Where publishers and subscribers connect.
@@ -73,9 +69,9 @@ impl Server {
         self.admin_addr
     }
 
-    /// Spans of publishes for an exporter, once; none if the settings name no collector.
-    pub fn take_spans(&mut self) -> Option<mpsc::Receiver<Span>> {
-        self.spans.take()
+    /// Has publishes traced. Only the first tracer counts.
+    pub fn trace(&self, tracer: Box<dyn Tracer>) {
+        self.shared.state.tracer.get_or_init(|| tracer);
     }
 
     /// What the hub can be asked and told while it runs.
@@ -133,11 +129,7 @@ async fn until_broken(shared: &Shared, tasks: &[JoinHandle<()>]) {
 }
 
 /// The hub and its workers, without listeners.
-pub(crate) fn start(
-    config: Config,
-    process: Arc<ProcessCounts>,
-    tracer: Option<Tracer>,
-) -> io::Result<Arc<Shared>> {
+pub(crate) fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<Arc<Shared>> {
     let shares = MemoryShares::of(&config).map_err(io::Error::other)?;
     let bells = Bells::new(config.workers)?;
     let (h2_doorbell, h2_notify) = H2::doorbell();
@@ -152,7 +144,7 @@ pub(crate) fn start(
     let fanout = Fanout::start(Arc::clone(&hub), bells, fanout_config)?;
     let broker: Arc<dyn Broker> = Arc::new(MemoryBroker::new(Arc::clone(&hub)));
     let mut state = State::new(config, shares, Arc::clone(&hub), broker);
-    (state.process, state.tracer) = (process, tracer);
+    state.process = process;
     let state = Arc::new(state);
     let h2 = H2::new(hub, workers, h2_notify, stall_ms_max);
     Ok(Arc::new(Shared { state, fanout, h2, closing: CancellationToken::new() }))

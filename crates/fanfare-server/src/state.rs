@@ -1,7 +1,7 @@
 //! What all requests share.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -56,7 +56,7 @@ pub(crate) struct State {
     /// Errors of accepting connections, for the log.
     pub(crate) accept_errors: Throttle,
     /// Traces publishes, if that is wanted.
-    pub(crate) tracer: Option<Tracer>,
+    pub(crate) tracer: OnceLock<Box<dyn Tracer>>,
 }
 
 /// The state, and where subscribers go.
@@ -97,7 +97,7 @@ impl State {
             started,
             process: Arc::default(),
             accept_errors: Throttle::default(),
-            tracer: None,
+            tracer: OnceLock::new(),
         }
     }
 

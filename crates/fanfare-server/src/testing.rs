@@ -70,7 +70,7 @@ pub(crate) fn state_with(config: Config) -> Arc<State> {
 
 /// A hub with workers. Their threads end with the process.
 pub(crate) fn shared() -> Arc<Shared> {
-    server::start(config(), Arc::default(), None).unwrap()
+    server::start(config(), Arc::default()).unwrap()
 }
 
 /// One whose requests may hold so many bytes together.

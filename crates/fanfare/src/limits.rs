@@ -17,11 +17,14 @@ pub(crate) const NOTIFY_STATUS_INTERVAL: Duration = Duration::from_secs(5);
 /// cut, the log is written.
 pub(crate) const STOP_TIME_EXTRA: Duration = Duration::from_secs(10);
 
+/// Spans of publishes that wait for their exporter: what a busy hub traces in a moment. Further
+/// ones are dropped.
+pub(crate) const SPANS_MAX: usize = 4_096;
 /// Spans of one request to a collector.
 pub(crate) const SPANS_BATCH_MAX: usize = 512;
 /// How long spans wait for others to go along.
 pub(crate) const SPANS_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a collector has for a batch.
+/// How long a collector has for a batch, and how long one is tried again that it could not take.
 pub(crate) const SPANS_SEND_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last spans.
 pub(crate) const SPANS_FLUSH_TIME_MAX: Duration = Duration::from_secs(3);

@@ -88,8 +88,7 @@ async fn run(
 ) -> Result<(), ServeError> {
     let signals = Signals::new().map_err(ServeError::System)?;
     let config = &holds.config;
-    let mut server =
-        Server::bind(config.clone(), Arc::clone(&counts)).map_err(ServeError::Start)?;
+    let server = Server::bind(config.clone(), Arc::clone(&counts)).map_err(ServeError::Start)?;
     let (public, admin) = (server.public_addr(), server.admin_addr());
     let open_files_max = sources.machine.open_files_max;
     tracing::info!(version = VERSION, %public, %admin, "the hub starts");
@@ -102,7 +101,7 @@ async fn run(
     )));
 
     let drain = CancellationToken::new();
-    let exporter = exporter(&mut server, config, &counts)?;
+    let exporter = exporter(&server, config, &counts)?;
     let notify = Arc::new(Notify::new(&sources.variables));
     let hub = server.handle();
     let reload = Reload { sources, holds, hub: hub.clone(), log: log.clone(), counts };
@@ -120,17 +119,16 @@ async fn run(
 
 /// Exports traces, if a collector is named.
 fn exporter(
-    server: &mut Server,
+    server: &Server,
     config: &Config,
     counts: &Arc<ProcessCounts>,
 ) -> Result<Option<Exporter>, ServeError> {
-    let Some((url, spans)) = config.telemetry.otlp_endpoint.as_ref().zip(server.take_spans())
-    else {
-        return Ok(None);
-    };
-    let instance = server.public_addr().to_string();
-    let exporter = Exporter::start(url, instance, spans, Arc::clone(counts));
-    exporter.map(Some).map_err(|error| ServeError::System(io::Error::other(error)))
+    let (percent, instance) = (config.telemetry.otlp_percent, server.public_addr().to_string());
+    let Some(url) = &config.telemetry.otlp_endpoint else { return Ok(None) };
+    let exporter = Exporter::start(url, percent, instance, Arc::clone(counts));
+    let exporter = exporter.map_err(|error| ServeError::System(io::Error::other(error)))?;
+    server.trace(exporter.tracer());
+    Ok(Some(exporter))
 }
 
 /// The settings that an operator looks for first when something is not as expected.

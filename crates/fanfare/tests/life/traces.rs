@@ -36,6 +36,7 @@ fn collector(answer: Option<&'static str>) -> (SocketAddr, mpsc::Receiver<Vec<u8
                 }
             }
             assert!(head.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{head}");
+            assert!(head.contains(&format!("host: {address}\r\n")), "{head}");
             assert!(head.contains("application/x-protobuf"), "{head}");
             let mut body = vec![0; length];
             socket.read_exact(&mut body).unwrap();
@@ -56,6 +57,10 @@ fn has(body: &[u8], part: &[u8]) -> bool {
 }
 
 const TAKEN: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+const REFUSED: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+/// Spans that wait at most, and some more than that.
+const QUEUE: u32 = 4_096;
+const PUBLISHES: u32 = QUEUE + 1_904;
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
@@ -82,7 +87,14 @@ fn a_publish_is_part_of_the_trace_of_its_publisher() {
     let body = bodies.recv_timeout(DEADLINE).unwrap();
     assert!(has(&body, &bytes(TRACE)) && has(&body, &bytes(PARENT)));
     assert!(!has(&body, &bytes(&other)));
-    for part in ["service.name", "publish", "fanfare.events", "accepted"] {
+    for part in [
+        "service.name",
+        "service.version",
+        "service.instance.id",
+        "publish",
+        "fanfare.events",
+        "accepted",
+    ] {
         assert!(has(&body, part.as_bytes()), "{part}");
     }
     for part in ["datamark", "querymark", "nowhere"] {
@@ -97,6 +109,21 @@ fn counted(hub: &Hub, name: &str, least: f64) {
         let scrape = get(hub.admin(), "/metrics");
         metric(scrape.text(), name).filter(|count| *count >= least)
     });
+}
+
+#[test]
+fn a_batch_that_is_refused_is_dropped_and_told() {
+    let (address, bodies) = collector(Some(REFUSED));
+    let url = format!("http://{address}");
+    let mut hub = Hub::start(&["--otlp-endpoint", &url, "--drain-period", "100ms"]);
+    assert_eq!(post(hub.public(), "/channels/a", "x").status(), 200);
+    drop(bodies.recv_timeout(DEADLINE).unwrap());
+    counted(&hub, "fanfare_spans_dropped_total", 1.0);
+    hub.terminate();
+    let exit = hub.wait();
+    assert!(exit.said.contains("the collector takes no spans"), "{}", exit.said);
+    assert!(exit.said.contains("400 Bad Request"), "{}", exit.said);
+    assert_eq!(bodies.try_iter().count(), 0, "it is not sent again");
 }
 
 #[test]
@@ -126,15 +153,18 @@ fn a_collector_that_is_slow_or_gone_holds_nothing_up() {
         let mut hub = Hub::start(&["--otlp-endpoint", &url, "--drain-period", "100ms"]);
         let mut stream = Stream::open(hub.public(), "/channels/a?open=0");
         let mut publisher = Client::connect(hub.public());
-        for number in 0..6_000 {
+        for number in 0..PUBLISHES {
             publisher.request("POST", "/channels/a", &[], number.to_string().as_bytes());
             assert_eq!(publisher.answer().status(), 200);
             assert_eq!(stream.event().data, number.to_string());
         }
         drop((stream, publisher));
-        counted(&hub, "fanfare_spans_dropped_total", 1.0);
+        // Those that had no place, and then those that were on their way.
+        counted(&hub, "fanfare_spans_dropped_total", f64::from(PUBLISHES - QUEUE));
         hub.terminate();
         let exit = hub.wait();
         assert_eq!(exit.code, Some(0), "{}", exit.said);
+        assert!(exit.said.contains("the collector takes no spans"), "{}", exit.said);
+        assert!(exit.said.contains("the last spans are lost"), "{}", exit.said);
     }
 }
