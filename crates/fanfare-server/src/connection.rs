@@ -24,7 +24,7 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -38,7 +38,7 @@ use crate::{
     budget::Charge,
     entrance::{ComeBack, Ticket, Visit, identify},
     guard::Origin,
-    h2::{AwayBody, H2Body},
+    h2::{AwayBody, End, H2Body, Tasks},
     limits::{
         AWAY_WRITE_MS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_PING_INTERVAL_MS, H2_PING_MS_MAX,
         H2_SEND_BUFFER_BYTES_MAX, H2_STREAM_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
@@ -211,18 +211,21 @@ async fn answer_http1(
 
 async fn serve_http2(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: Option<Ticket>) {
     let activity = Arc::clone(socket.activity());
+    let tasks = Tasks::default();
     let service = {
         let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
+        let tasks = tasks.clone();
         service_fn(move |request| {
             let shared = Arc::clone(&shared);
             let answered = activity.answering();
+            let end = tasks.end_of_next();
             async move {
-                let (response, held) = answer_http2(&shared, request, visit).await;
+                let (response, held) = answer_http2(&shared, request, visit, end).await;
                 Ok::<_, Infallible>(response.map(|body| Tracked::new(body, held, answered)))
             }
         })
     };
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(tasks.clone());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS_MAX)
@@ -244,6 +247,11 @@ async fn serve_http2(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: 
                 count_cut(&shared.state, &activity);
                 break;
             }
+            () = tasks.needed() => {
+                if activity.is_blocked() {
+                    break;
+                }
+            }
             () = shared.closing.cancelled(), if !closing => {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
@@ -258,6 +266,7 @@ async fn answer_http2(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     mut visit: Visit,
+    end: End,
 ) -> (Response<Body>, (Charge, Option<Share>)) {
     let mut charge = shared.state.sockets.charge();
     if charge.resize(H2_STREAM_BYTES + unread_bytes_max(request.body())).is_err()
@@ -268,8 +277,12 @@ async fn answer_http2(
     }
     match prepare(&shared.state, request, visit).await {
         Err(response) => (response, (charge, None)),
-        Ok((parameters, Ok(share))) => (stream(shared, &parameters, Ok(())), (charge, share)),
-        Ok((parameters, Err(back))) => (stream(shared, &parameters, Err(back)), (charge, None)),
+        Ok((parameters, Ok(share))) => {
+            (stream(shared, &parameters, Ok(()), Some(end)), (charge, share))
+        }
+        Ok((parameters, Err(back))) => {
+            (stream(shared, &parameters, Err(back), None), (charge, None))
+        }
     }
 }
 
@@ -279,11 +292,12 @@ fn unread_bytes_max(body: &Incoming) -> usize {
     left.map_or(H2_STREAM_WINDOW_BYTES, |left| left.min(H2_STREAM_WINDOW_BYTES as u64) as usize)
 }
 
-/// Subscribes with the answer's body for a stream.
+/// Subscribes with the answer's body for a stream, and with what ends its task.
 pub(crate) fn stream(
     shared: &Shared,
     parameters: &Parameters,
     admitted: Result<(), ComeBack>,
+    end: Option<End>,
 ) -> Response<Body> {
     let worker = shared.h2.worker();
     let outcome = match admitted {
@@ -304,7 +318,7 @@ pub(crate) fn stream(
                 parameters.heartbeat_ms,
                 shared.state.age_ms_max(),
             );
-            parameters.response(position, Body::stream(body))
+            parameters.response(position, Body::stream(body.with_end(end)))
         }
     }
 }

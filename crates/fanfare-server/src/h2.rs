@@ -2,13 +2,16 @@
 //!
 //! A task takes the marks and wakes the streams of each feed, a bounded number at a time; a
 //! publisher never wakes them itself. Each stream is a body in hyper that reads the same feeds by
-//! its own cursor, and is not asked for more while its flow-control window is closed: a slow
-//! stream falls off the ring like any other, and one that is not asked for the stall limit loses
-//! its subscription. Its body is then all that hyper keeps of it, until the peer lets it go.
+//! its own cursor, and has at most one piece in hyper at a time: a slow stream falls off the ring
+//! like any other, and one whose piece is not taken for the stall limit is reset.
 
 mod body;
 mod feeds;
 mod reading;
+mod stock;
+mod stream;
+mod sweep;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -22,19 +25,28 @@ use std::{
 };
 
 use fanfare_core::{Doorbell, Hub, Marks, Subscription, WorkerIndex};
-use fanfare_fanout::{Disconnect, Load, Progress, Sampler, Totals, limits::DRAIN_STREAMING_FROM};
+use fanfare_fanout::{
+    Disconnect, Load, Pinned, Progress, Sampler, Totals, limits::DRAIN_STREAMING_FROM,
+};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::body::{AwayBody, H2Body};
+pub(crate) use self::{
+    body::{AwayBody, H2Body},
+    tasks::{End, Tasks},
+};
 use self::{
     feeds::Feeds,
-    reading::{Joined, Reading, Stream},
+    reading::{Joined, Reading},
+    stock::Stock,
+    stream::Stream,
 };
-use crate::limits::{H2_SWEEP_INTERVAL_MS, H2_WAKES_MAX, POLL_MS};
+use crate::limits::{
+    H2_PRESS_INTERVAL_MS, H2_SWEEP_INTERVAL_MS, H2_WAITING_WAKES_MAX, H2_WAKES_MAX, POLL_MS,
+};
 
 /// The worker of all HTTP/2 subscribers.
 pub(crate) struct H2 {
@@ -45,14 +57,16 @@ pub(crate) struct H2 {
     /// How many turns the task that takes marks has had.
     turns: AtomicU64,
     members: Mutex<Members>,
+    /// What joined frames hold.
+    stock: Arc<Stock>,
     /// Subscriptions that streams hold.
     subscribers: AtomicUsize,
-    /// A stream that is not asked for more for so long loses its subscription.
+    /// A stream whose peer takes nothing for so long is ended.
     stall_ms_max: AtomicU64,
     /// Milliseconds count from here.
     began: Instant,
     counts: Mutex<Counts>,
-    /// Streams that were not asked for more, at the last sweep.
+    /// Streams whose peers took nothing, at the last sweep.
     blocked: AtomicU64,
     /// Streams that were sent away before the drain that is under way, or was the last.
     departed_before: AtomicU64,
@@ -102,8 +116,10 @@ impl H2 {
         worker: WorkerIndex,
         notify: Arc<Notify>,
         stall_ms_max: u64,
+        pinned: Arc<Pinned>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            stock: Stock::new(Arc::clone(&hub), worker, pinned),
             hub,
             worker,
             notify,
@@ -139,13 +155,19 @@ impl H2 {
         let mut walking = false;
         let mut swept = Vec::new();
         let mut sweep_at = Instant::now();
+        let mut press_at = Instant::now();
         loop {
-            let idle = rounds.0.is_empty() && !walking;
+            let idle = rounds.0.is_empty() && !walking && !self.stock.can_go_on();
             if idle && self.hub.doorbell(self.worker).sleep() {
+                let look_at = if self.stock.is_full() { sweep_at.min(press_at) } else { sweep_at };
                 tokio::select! {
                     () = self.notify.notified() => {}
-                    () = sleep_until(sweep_at) => {}
+                    () = sleep_until(look_at) => {}
                 }
+            }
+            if self.stock.is_full() && press_at <= Instant::now() {
+                self.press();
+                press_at = Instant::now() + Duration::from_millis(H2_PRESS_INTERVAL_MS);
             }
             // However busy it is: a stalled stream is to be found under load above all.
             if sweep_at <= Instant::now() {
@@ -155,6 +177,7 @@ impl H2 {
             self.hub.doorbell(self.worker).take(self.worker, &mut marks);
             walking = self.mark(&marks, walking, &mut rounds);
             rounds.turn(self.now_ms());
+            self.stock.go_on(H2_WAITING_WAKES_MAX);
             self.turns.fetch_add(1, Ordering::Relaxed);
             tokio::task::yield_now().await;
         }
@@ -170,37 +193,6 @@ impl H2 {
         let more = (marks.journal || walking) && !members.feeds.walk_journal(&self.hub, &mut found);
         found.iter().for_each(|reading| rounds.add(reading));
         more
-    }
-
-    /// Takes subscriptions from streams that are not asked for more, and lets go of what was read
-    /// for feeds that are quiet. `seen` holds their versions from sweep to sweep.
-    fn sweep(&self, seen: &mut Vec<(Arc<Reading>, u64)>) {
-        let (now_ms, stall_ms) = (self.now_ms(), self.stall_ms_max.load(Ordering::Relaxed));
-        let since_ms = now_ms.saturating_sub(stall_ms);
-        let blocked_ms = now_ms.saturating_sub(H2_SWEEP_INTERVAL_MS);
-        let mut blocked = 0;
-        let readings: Vec<_> = lock(&self.members).feeds.all().cloned().collect();
-        let mut stalled = Vec::new();
-        for reading in &readings {
-            blocked += reading.waiting(blocked_ms);
-            reading.stalled(since_ms, &mut stalled);
-            for stream in stalled.drain(..) {
-                let subscription = lock(&stream.subscription).take();
-                if subscription.is_some() {
-                    self.leave(reading, &stream, Disconnect::Stalled);
-                }
-            }
-        }
-        self.blocked.store(blocked as u64, Ordering::Relaxed);
-        lock(&self.counts).sampler.tick();
-        for (reading, version) in seen.drain(..) {
-            reading.forget(version);
-        }
-        seen.extend(readings.into_iter().map(|reading| {
-            // A version that cannot be: only asks for the current one.
-            let version = reading.forget(u64::MAX);
-            (reading, version)
-        }));
     }
 
     /// Adds a stream to the feed that equal subscriptions share.
@@ -252,12 +244,13 @@ impl H2 {
         lock(&self.counts).totals
     }
 
-    /// How many streams there are; `blocked` of them had not been asked for more for a while when
-    /// that was looked at last.
+    /// How many streams there are; the peers of `blocked` of them had taken nothing for a while
+    /// when that was looked at last.
     pub(crate) fn load(&self) -> Load {
         Load {
             subscribers: self.subscribers.load(Ordering::Relaxed) as u64,
             blocked: self.blocked.load(Ordering::Relaxed),
+            blocked_bytes: self.stock.bytes() as u64,
             ..Load::default()
         }
     }

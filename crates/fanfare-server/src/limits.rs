@@ -4,7 +4,7 @@
 //! [`Config`]: crate::Config
 
 use fanfare_core::limits::{
-    CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_SUBSCRIPTION_MAX, EVENT_DATA_BYTES_MAX,
+    BATCH_BYTES_MAX, CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_SUBSCRIPTION_MAX, EVENT_DATA_BYTES_MAX,
     EVENT_TYPE_BYTES_MAX, HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, IDEMPOTENCY_KEY_BYTES_MAX,
     LIST_CHANNELS_MAX, WORKERS_MAX,
 };
@@ -91,6 +91,8 @@ pub(crate) const ADMIN_STREAMS_MAX: usize = 64;
 /// Milliseconds that a stream of operators may go without its peer taking anything: a heartbeat,
 /// and half of one more.
 pub(crate) const ADMIN_STREAM_MS_MAX: u64 = 90_000;
+/// Bytes that their streams of figures hold unsent together: a batch of its own for each.
+pub(crate) const FEED_PINNED_BYTES_MAX: usize = ADMIN_STREAMS_MAX * BATCH_BYTES_MAX;
 /// Milliseconds between two events with the figures of the hub.
 pub(crate) const STATS_INTERVAL_MS: u64 = 1_000;
 /// Samples that percentiles look back over: ten seconds, so that a quiet hub has some and a busy
@@ -139,6 +141,12 @@ pub(crate) const H2_READS_MAX: usize = 8;
 pub(crate) const H2_ABORT_DELAY_MS: u64 = 250;
 /// Milliseconds between two looks for HTTP/2 streams that are stalled.
 pub(crate) const H2_SWEEP_INTERVAL_MS: u64 = 1_000;
+/// Milliseconds between two looks for HTTP/2 streams that have to give room, and how long such a
+/// stream has taken nothing at the least: longer than most take who take anything.
+pub(crate) const H2_PRESS_INTERVAL_MS: u64 = 250;
+/// HTTP/2 streams that wait for room and are woken at once when there is some: each of them may
+/// need a large part of it.
+pub(crate) const H2_WAITING_WAKES_MAX: usize = 8;
 /// Milliseconds that a connection which met a full hub may take.
 pub(crate) const REFUSED_MS_MAX: u64 = 5_000;
 /// Connections that are told that the hub is full, at once.

@@ -146,7 +146,8 @@ pub(crate) fn start(config: Config, process: Arc<ProcessCounts>) -> io::Result<A
     let mut state = State::new(config, shares, Arc::clone(&hub), broker);
     state.process = process;
     let state = Arc::new(state);
-    let h2 = H2::new(hub, workers, h2_notify, stall_ms_max);
+    let pinned = Arc::clone(fanout.pinned());
+    let h2 = H2::new(hub, workers, h2_notify, stall_ms_max, pinned);
     Ok(Arc::new(Shared { state, fanout, h2, closing: CancellationToken::new() }))
 }
 

@@ -10,12 +10,16 @@ use fanfare_core::{
     Change, ChannelName, Draft, Epoch, Hub, HubLimits, MemoryBroker, Opening, Publication,
     Retention, WorkerIndex,
 };
+use fanfare_fanout::Pinned;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{stats::Stats, window::Window};
 use crate::{
     h2::{H2, H2Body},
-    limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX, MAINTENANCE_CHANNELS_MAX, STATS_INTERVAL_MS},
+    limits::{
+        FEED_BYTES_MAX, FEED_EVENTS_MAX, FEED_PINNED_BYTES_MAX, MAINTENANCE_CHANNELS_MAX,
+        STATS_INTERVAL_MS,
+    },
     state::{Shared, State},
 };
 
@@ -50,7 +54,8 @@ impl Feed {
         let epoch = Epoch::from_random(fastrand::u64(..));
         let hub = Arc::new(Hub::new(epoch, limits, vec![doorbell]));
         let stall_ms_max = u64::from(state.config().write_stall_ms_max);
-        let readers = H2::new(Arc::clone(&hub), WORKER, notify, stall_ms_max);
+        let pinned = Pinned::new(FEED_PINNED_BYTES_MAX, 1);
+        let readers = H2::new(Arc::clone(&hub), WORKER, notify, stall_ms_max, pinned);
         let channel = ChannelName::parse(CHANNEL).expect("the name is one");
         Self {
             broker: MemoryBroker::new(Arc::clone(&hub)),

@@ -54,7 +54,7 @@ pub(super) fn tail(admin: &Admin, head: request::Parts) -> Result<Response<Body>
     let parameters = parameters(admin, selectors, query, head)
         .inspect_err(|_| admin.state().metrics.subscribe_answered(SubscribeAnswer::Refused))?;
     let permit = permit(admin);
-    let response = connection::stream(&admin.shared, &parameters, room(permit.as_ref()));
+    let response = connection::stream(&admin.shared, &parameters, room(permit.as_ref()), None);
     Ok(held(response, permit))
 }
 

@@ -21,8 +21,9 @@ use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
-    Given, H2, lock,
-    reading::{Joined, Reading, Stream},
+    End, Given, H2, lock,
+    reading::{Joined, Look, Reading},
+    stream::Stream,
 };
 use crate::limits::{H2_ABORT_DELAY_MS, H2_READS_MAX};
 
@@ -43,6 +44,15 @@ pub(crate) struct H2Body {
     sent_at: Instant,
     /// When it is as old as it may be.
     leaves_at: Option<Instant>,
+}
+
+/// What a look for the next bytes found.
+enum Next {
+    Bytes(Bytes),
+    /// Something that has to wait; the stream is woken for it.
+    Later,
+    /// Nothing now.
+    Nothing,
 }
 
 impl H2Body {
@@ -69,45 +79,78 @@ impl H2Body {
         }
     }
 
-    /// The next bytes, or none if there are none now.
-    fn next(&mut self, cx: &Context<'_>) -> Option<Bytes> {
-        self.stream.register(cx.waker());
+    /// The same, with what ends it when its peer takes nothing.
+    pub(crate) fn with_end(self, end: Option<End>) -> Self {
+        if let Some(end) = end {
+            self.stream.set_end(end);
+        }
+        self
+    }
+
+    /// The next bytes, if there are any now.
+    fn next(&mut self, cx: &Context<'_>) -> Next {
+        self.stream.ask(cx.waker());
         let stream = Arc::clone(&self.stream);
         let mut held = lock(&stream.subscription);
         let Some(subscription) = &mut *held else {
             self.closing = Some(Disconnect::Stalled);
-            return None;
+            return Next::Nothing;
         };
         for _ in 0..H2_READS_MAX {
             if !self.pending.is_empty() {
+                if stream.must_wait() {
+                    return Next::Later;
+                }
                 let bytes = std::mem::take(&mut self.pending);
                 self.h2.sent(bytes.len(), None);
-                return Some(bytes);
+                return Next::Bytes(stream.give(bytes, self.h2.now_ms()));
             }
             if self.closing.is_some() {
-                return None;
+                return Next::Nothing;
             }
             let cursor = lock(&self.reading.quiet).standing(subscription.cursor);
             subscription.cursor = cursor;
-            let Some(joined) = self.reading.read(&self.h2.hub, cursor) else {
-                let (reason, retry_ms, closing) = self.leaving()?;
+            let Ok(joined) = self.read(cursor) else { return Next::Later };
+            let Some(joined) = joined else {
+                let Some((reason, retry_ms, closing)) = self.leaving() else {
+                    return Next::Nothing;
+                };
                 let told = subscription.reconnect(reason, retry_ms);
                 self.pending = told.unwrap_or_default().into();
                 self.closing = Some(closing);
                 continue;
             };
             self.pass(subscription, &joined);
-            let (bytes, events) = joined.from(cursor);
-            if !bytes.is_empty() {
+            let (tail, events) = joined.from(cursor);
+            let bytes = tail.as_ref().len();
+            if bytes > 0 {
                 let live_from = subscription.live_from();
                 let given = Given { joined: &joined, cursor, events, live_from };
-                self.h2.sent(bytes.len(), Some(given));
-                return Some(bytes);
+                self.h2.sent(bytes, Some(given));
+                return Next::Bytes(stream.give_joined(tail, self.h2.now_ms()));
             }
         }
         // A long way along the journal without a match: others first.
         cx.waker().wake_by_ref();
-        None
+        Next::Nothing
+    }
+
+    /// What stands at `cursor`, if anything does. An error means that it has to wait: for hyper to
+    /// send what it has, or for room.
+    fn read(&self, cursor: u64) -> Result<Option<Arc<Joined>>, MustWait> {
+        let look = self.reading.look(cursor);
+        if !matches!(look, Look::Nothing) && self.stream.must_wait() {
+            return Err(MustWait);
+        }
+        match look {
+            Look::Here(joined) => Ok(Some(joined)),
+            Look::Nothing => Ok(None),
+            Look::Unread if self.h2.stock.must_wait(&self.stream) => {
+                self.stream.rests();
+                Err(MustWait)
+            }
+            Look::Unread => Ok(self.reading.read(&self.h2.hub, &self.h2.stock, cursor)),
+        }
     }
 
     /// Why it goes, having everything, and when it is to come back; none if it stays.
@@ -159,13 +202,18 @@ impl H2Body {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if beat {
+            // What hyper has not sent yet beats as well.
+            if beat && !self.stream.has_given() {
                 self.h2.sent(HEARTBEAT.len(), None);
-                return Poll::Ready(Bytes::from_static(HEARTBEAT));
+                let beat = Bytes::from_static(HEARTBEAT);
+                return Poll::Ready(self.stream.give(beat, self.h2.now_ms()));
             }
         }
     }
 }
+
+/// What is next has to wait.
+struct MustWait;
 
 impl Body for H2Body {
     type Data = Bytes;
@@ -177,21 +225,24 @@ impl Body for H2Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let this = &mut *self;
         let bytes = match this.next(cx) {
-            Some(bytes) => bytes,
-            None => match this.closing {
+            Next::Bytes(bytes) => bytes,
+            Next::Later => return Poll::Pending,
+            Next::Nothing => match this.closing {
+                // hyper would keep what it has for as long as the peer likes.
+                Some(Disconnect::Ended) if this.stream.must_wait() => return Poll::Pending,
                 Some(Disconnect::Ended) => return Poll::Ready(None),
+                Some(Disconnect::Stalled) => return Poll::Ready(Some(Err(Aborted))),
                 Some(_) => {
                     ready!(delayed(&mut this.timer, this.sent_at, cx));
                     return Poll::Ready(Some(Err(Aborted)));
                 }
                 None => {
-                    this.stream.waits(0);
+                    this.stream.rests();
                     ready!(this.beat(cx))
                 }
             },
         };
         this.sent_at = Instant::now();
-        this.stream.waits(this.h2.now_ms());
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }

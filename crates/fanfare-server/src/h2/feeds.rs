@@ -167,13 +167,17 @@ mod tests {
         Publication, Request, Selectors, Start, Stop, Subscribed, Subscription,
     };
 
-    use super::*;
+    use fanfare_fanout::Pinned;
+
+    use super::{super::reading::Look, *};
+    use crate::h2::Stock;
 
     /// One stream of `p/*`, what was published to it, and what it got or was told of.
     struct World {
         hub: Arc<Hub>,
         broker: MemoryBroker,
         feeds: Feeds,
+        stock: Arc<Stock>,
         reading: Arc<Reading>,
         subscription: Subscription,
         published: Vec<u64>,
@@ -197,8 +201,9 @@ mod tests {
             let reading = feeds.find_or_insert(subscription.feed(), &hub);
             let broker = MemoryBroker::new(Arc::clone(&hub));
             let (published, got) = (Vec::new(), Vec::new());
+            let stock = Stock::new(Arc::clone(&hub), 0, Pinned::new(usize::MAX, 1));
             let told_through = 0;
-            Self { hub, broker, feeds, reading, subscription, published, got, told_through }
+            Self { hub, broker, feeds, stock, reading, subscription, published, got, told_through }
         }
 
         fn publish(&mut self, channel: &str) {
@@ -225,7 +230,12 @@ mod tests {
             loop {
                 let cursor = lock(&self.reading.quiet).standing(self.subscription.cursor);
                 self.subscription.cursor = cursor;
-                let Some(joined) = self.reading.read(&self.hub, cursor) else { return };
+                let joined = match self.reading.look(cursor) {
+                    Look::Here(joined) => Some(joined),
+                    Look::Nothing => None,
+                    Look::Unread => self.reading.read(&self.hub, &self.stock, cursor),
+                };
+                let Some(joined) = joined else { return };
                 let (_, events) = joined.from(cursor);
                 self.got.extend(joined.seqs().skip_while(|seq| *seq < cursor).take(events));
                 match joined.stop() {

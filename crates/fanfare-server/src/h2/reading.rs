@@ -1,17 +1,18 @@
 //! A feed and the HTTP/2 streams that read it.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
-    task::Waker,
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use bytes::{Bytes, BytesMut};
-use fanfare_core::{Feed, Framing, Hub, Run, Stop, Subscription, limits::BATCH_BYTES_MAX};
+use fanfare_core::{Feed, Framing, Hub, Run, Stop, limits::BATCH_BYTES_MAX};
 
-use super::{feeds::Quiet, lock};
+pub(super) use super::stream::Stream;
+use super::{
+    feeds::Quiet,
+    lock,
+    stock::{Held, Stock},
+};
 
 /// A feed that streams read, and what they share.
 pub(crate) struct Reading {
@@ -33,34 +34,32 @@ pub(crate) struct Reading {
     pub(super) again: AtomicBool,
 }
 
-/// One stream. The body in hyper holds it, and the worker may take its subscription away.
-pub(crate) struct Stream {
-    /// Its position; none once it was cut.
-    pub(crate) subscription: Mutex<Option<Subscription>>,
-    waker: Mutex<Option<Waker>>,
-    /// Its index among the streams of its feed.
-    place: AtomicUsize,
-    /// Since when it has had something to send without being asked for it, in milliseconds of the
-    /// worker; 0 while it waits for events.
-    waiting_since_ms: AtomicU64,
-    /// Whether it is to be sent away once it has everything.
-    leaving: AtomicBool,
-    /// Milliseconds that were left of the drain when it was asked to leave.
-    left_ms: AtomicU64,
-}
-
 /// Frames joined for all streams that are as far back.
 pub(crate) struct Joined {
     start: u64,
     end: u64,
-    bytes: Bytes,
+    bytes: Vec<u8>,
     /// Each frame's `seq` and where it ends in `bytes`.
     ends: Vec<(u64, usize)>,
     stop: Option<Stop>,
     exhausted: bool,
     /// The version of the feed before it was read.
     version: u64,
+    _held: Held,
 }
+
+/// What stands at a cursor, as far as that is known without a read.
+pub(super) enum Look {
+    /// What others read already.
+    Here(Arc<Joined>),
+    /// Nothing, up to the last mark.
+    Nothing,
+    /// It has to be read.
+    Unread,
+}
+
+/// The last part of what was joined, from a byte on.
+pub(super) struct Tail(pub(super) Arc<Joined>, usize);
 
 impl Reading {
     pub(super) fn new(feed: Arc<Feed>, slot: usize, quiet: Quiet) -> Self {
@@ -111,18 +110,12 @@ impl Reading {
 
     /// How many streams have had something to send since before `since_ms`.
     pub(super) fn waiting(&self, since_ms: u64) -> usize {
-        let waits = |stream: &&Arc<Stream>| {
-            (1..=since_ms).contains(&stream.waiting_since_ms.load(Ordering::Relaxed))
-        };
-        lock(&self.streams).iter().filter(waits).count()
+        lock(&self.streams).iter().filter(|stream| stream.has_waited(since_ms)).count()
     }
 
     /// The streams that have had something to send since before `since_ms`.
     pub(super) fn stalled(&self, since_ms: u64, out: &mut Vec<Arc<Stream>>) {
-        let waits = |stream: &&Arc<Stream>| {
-            (1..=since_ms).contains(&stream.waiting_since_ms.load(Ordering::Relaxed))
-        };
-        out.extend(lock(&self.streams).iter().filter(waits).cloned());
+        out.extend(lock(&self.streams).iter().filter(|s| s.has_waited(since_ms)).cloned());
     }
 
     /// All streams.
@@ -134,24 +127,32 @@ impl Reading {
     pub(super) fn forget(&self, version: u64) -> u64 {
         let current = self.version.load(Ordering::Acquire);
         if current == version {
-            *lock(&self.joined) = None;
+            self.forget_joined();
         }
         current
     }
 
-    /// What stands at `cursor`: what others read already, or a read of its own. None if nothing
-    /// does, up to the last mark.
-    pub(super) fn read(&self, hub: &Hub, cursor: u64) -> Option<Arc<Joined>> {
+    /// Lets go of what was read last.
+    pub(super) fn forget_joined(&self) {
+        *lock(&self.joined) = None;
+    }
+
+    /// What stands at `cursor`, if others read it already.
+    pub(super) fn look(&self, cursor: u64) -> Look {
         let version = self.version.load(Ordering::Acquire);
-        if let Some(joined) = &*lock(&self.joined) {
-            if joined.covers(cursor) {
-                return Some(Arc::clone(joined));
+        match &*lock(&self.joined) {
+            Some(joined) if joined.covers(cursor) => Look::Here(Arc::clone(joined)),
+            Some(joined) if joined.end == cursor && joined.exhausted => {
+                if joined.version == version { Look::Nothing } else { Look::Unread }
             }
-            if joined.end == cursor && joined.exhausted && joined.version == version {
-                return None;
-            }
+            _ => Look::Unread,
         }
-        let read = Arc::new(Joined::read(&self.feed, hub, cursor, version));
+    }
+
+    /// Reads what stands at `cursor`. None if nothing does.
+    pub(super) fn read(&self, hub: &Hub, stock: &Arc<Stock>, cursor: u64) -> Option<Arc<Joined>> {
+        let version = self.version.load(Ordering::Acquire);
+        let read = Arc::new(Joined::read(&self.feed, hub, stock, cursor, version));
         let mut joined = lock(&self.joined);
         // One that is far behind does not take the newest from the others.
         if joined.as_ref().is_none_or(|joined| joined.end <= read.end) {
@@ -161,65 +162,20 @@ impl Reading {
     }
 }
 
-impl Stream {
-    pub(super) fn new(subscription: Subscription, now_ms: u64) -> Self {
-        Self {
-            subscription: Mutex::new(Some(subscription)),
-            waker: Mutex::default(),
-            place: AtomicUsize::new(0),
-            waiting_since_ms: AtomicU64::new(now_ms),
-            leaving: AtomicBool::new(false),
-            left_ms: AtomicU64::new(0),
-        }
-    }
-
-    /// Remembers who to wake. Before the stream looks, so that what comes after wakes it.
-    pub(super) fn register(&self, waker: &Waker) {
-        let mut current = lock(&self.waker);
-        if !current.as_ref().is_some_and(|current| current.will_wake(waker)) {
-            *current = Some(waker.clone());
-        }
-    }
-
-    /// Notes that it waits to be asked for more; or, at 0, for events.
-    pub(super) fn waits(&self, since_ms: u64) {
-        self.waiting_since_ms.store(since_ms, Ordering::Relaxed);
-    }
-
-    /// Milliseconds of drain that are left, if it is to be sent away.
-    pub(super) fn leaving(&self) -> Option<u32> {
-        let left_ms = || u32::try_from(self.left_ms.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
-        self.leaving.load(Ordering::Acquire).then(left_ms)
-    }
-
-    /// Asks it to leave.
-    pub(super) fn leave(&self, left_ms: u64, now_ms: u64) {
-        self.left_ms.store(left_ms, Ordering::Relaxed);
-        self.leaving.store(true, Ordering::Release);
-        self.wake(now_ms);
-    }
-
-    fn wake(&self, now_ms: u64) {
-        if let Some(waker) = lock(&self.waker).take() {
-            // It was waiting for events; from here on it waits for the peer.
-            self.waits(now_ms);
-            waker.wake();
-        }
-    }
-}
-
 impl Joined {
-    fn read(feed: &Feed, hub: &Hub, cursor: u64, version: u64) -> Self {
+    fn read(feed: &Feed, hub: &Hub, stock: &Arc<Stock>, cursor: u64, version: u64) -> Self {
         let mut run = Run::default();
         feed.read(hub, cursor, BATCH_BYTES_MAX, &mut run);
-        let mut bytes = BytesMut::new();
+        let frames = || run.frames.iter().map(|(seq, frame)| (*seq, frame.bytes(Framing::Bare)));
+        let mut bytes = Vec::with_capacity(frames().map(|(_, frame)| frame.len()).sum());
         let mut ends = Vec::with_capacity(run.frames.len());
-        for (seq, frame) in &run.frames {
-            bytes.extend_from_slice(frame.bytes(Framing::Bare));
-            ends.push((*seq, bytes.len()));
+        for (seq, frame) in frames() {
+            bytes.extend_from_slice(frame);
+            ends.push((seq, bytes.len()));
         }
+        let held = stock.hold(bytes.capacity() + size_of_val(&*ends));
         let Run { end, stop, exhausted, .. } = run;
-        Self { start: cursor, end, bytes: bytes.freeze(), ends, stop, exhausted, version }
+        Self { start: cursor, end, bytes, ends, stop, exhausted, version, _held: held }
     }
 
     /// Whether a stream at `cursor` gets its next bytes, or its stop, here.
@@ -228,10 +184,15 @@ impl Joined {
     }
 
     /// The bytes for a stream at `cursor`, and how many events they are.
-    pub(super) fn from(&self, cursor: u64) -> (Bytes, usize) {
+    pub(super) fn from(self: &Arc<Self>, cursor: u64) -> (Tail, usize) {
         let first = self.ends.partition_point(|(seq, _)| *seq < cursor);
         let start = first.checked_sub(1).map_or(0, |before| self.ends[before].1);
-        (self.bytes.slice(start..), self.ends.len() - first)
+        (Tail(Arc::clone(self), start), self.ends.len() - first)
+    }
+
+    /// Its address, which no other has meanwhile, and the bytes that it holds.
+    pub(super) fn place(self: &Arc<Self>) -> (usize, usize) {
+        (Arc::as_ptr(self).addr(), self.bytes.len())
     }
 
     /// The place of one of the events for a stream at `cursor`.
@@ -260,5 +221,11 @@ impl Joined {
     /// What stands after the frames.
     pub(super) fn stop(&self) -> Option<&Stop> {
         self.stop.as_ref()
+    }
+}
+
+impl AsRef<[u8]> for Tail {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.bytes[self.1..]
     }
 }

@@ -1,14 +1,19 @@
 //! Streams over HTTP/2, asked for more as hyper does it, with a clock that waits for nobody.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, Wake, Waker},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use fanfare_core::{
-    Change, ChannelName, Draft, Epoch, HubLimits, MemoryBroker, Publication, Request, Retention,
-    Selectors, SlowPolicy, Start, Subscribed,
+    Change, ChannelName, CloseReason, Draft, Epoch, HubLimits, MemoryBroker, Publication, Request,
+    Retention, Selectors, SlowPolicy, Start, Subscribed,
 };
 use fanfare_fanout::limits::AGE_RETRY_MS;
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use tokio::{task::yield_now, time::timeout};
 
 use super::*;
@@ -35,17 +40,30 @@ struct Seen {
 
 impl World {
     fn new(ring_events_max: usize, slow_policy: SlowPolicy) -> Self {
+        Self::with_pinned(ring_events_max, slow_policy, usize::MAX)
+    }
+
+    fn with_pinned(ring_events_max: usize, slow_policy: SlowPolicy, bytes_max: usize) -> Self {
         let retention = Retention { ring_events_max, slow_policy, ..Retention::default() };
         let limits = HubLimits { retention, ..HubLimits::default() };
         let (doorbell, notify) = H2::doorbell();
         let hub = Arc::new(Hub::new(Epoch::from_random(0), limits, vec![doorbell]));
-        let h2 = H2::new(Arc::clone(&hub), 0, notify, STALL_MS);
+        let h2 = H2::new(Arc::clone(&hub), 0, notify, STALL_MS, Pinned::new(bytes_max, 1));
         tokio::spawn(Arc::clone(&h2).run());
         Self { broker: MemoryBroker::new(Arc::clone(&hub)), hub, h2 }
     }
 
     fn subscribe(&self, start: Start, age_ms_max: u64) -> H2Body {
-        let selectors = Selectors::parse(["a"]).unwrap();
+        self.subscribe_to(["a"], start, age_ms_max)
+    }
+
+    fn subscribe_to<const N: usize>(
+        &self,
+        channels: [&str; N],
+        start: Start,
+        age_ms_max: u64,
+    ) -> H2Body {
+        let selectors = Selectors::parse(channels).unwrap();
         let request = Request { selectors, start, control: true, open: false, envelope: false };
         let subscribed = self.hub.subscribe(&request, 0, 5_000).unwrap();
         let Subscribed::Live(opening) = subscribed else { panic!("{subscribed:?}") };
@@ -208,4 +226,96 @@ async fn a_stream_that_is_not_asked_is_blocked_and_then_stalled() {
     read(&mut idle, 5_000).await;
     assert_eq!(world.disconnected(Disconnect::Stalled), 1);
     assert_eq!((world.h2.load().subscribers, world.h2.load().blocked), (1, 0));
+}
+
+/// Asks for more as hyper does; none if there is nothing to take.
+fn ask(body: &mut H2Body) -> Option<Option<Bytes>> {
+    match Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(frame))) => Some(Some(frame.into_data().unwrap())),
+        Poll::Ready(_) => Some(None),
+        Poll::Pending => None,
+    }
+}
+
+/// A stream past its first heartbeat.
+fn begun(mut body: H2Body) -> H2Body {
+    assert_eq!(ask(&mut body).unwrap().unwrap(), fanfare_core::HEARTBEAT);
+    body
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_has_one_piece_in_hyper_and_the_next_has_all_that_came_meanwhile() {
+    let world = World::new(9, SlowPolicy::Gap);
+    let mut body = begun(world.subscribe(Start::Now, 0));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    world.publish("1");
+    read(&mut world.subscribe(Start::Now, 0), 10).await;
+    let one = ask(&mut body).unwrap().unwrap();
+    for data in ["2", "3"] {
+        world.publish(data);
+    }
+    read(&mut world.subscribe(Start::Now, 0), 10).await;
+    let polled = Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending(), "hyper has a piece still");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+    drop(one);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    let text = String::from_utf8(ask(&mut body).unwrap().unwrap().into()).unwrap();
+    assert!(text.contains("data: 2\n") && text.contains("data: 3\n"), "{text}");
+    assert!(ask(&mut body).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finished_stream_ends_when_its_last_piece_is_gone() {
+    let world = World::new(9, SlowPolicy::Gap);
+    let mut body = begun(world.subscribe(Start::Now, 0));
+    let channel = ChannelName::parse("a").unwrap();
+    let change = Change::Close(CloseReason::Done);
+    world.broker.place(Publication { channel, change, key: None, now_us: 0 }).unwrap();
+    read(&mut world.subscribe_to(["b"], Start::Now, 0), 10).await;
+    let last = ask(&mut body).unwrap().unwrap();
+    assert!(ask(&mut body).is_none(), "hyper would keep the piece, and nobody could end it");
+    drop(last);
+    assert_eq!(ask(&mut body), Some(None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_take_nothing_give_room_to_those_that_wait() {
+    const EVENT: usize = 40_000;
+    let world = World::with_pinned(9, SlowPolicy::Gap, 2 * EVENT);
+    world.publish(&"x".repeat(EVENT));
+    // Each reads for itself, because no two feeds are equal.
+    let names: Vec<_> = (0..9).map(|index| format!("x{index}")).collect();
+    let subscribe = |name: &String| begun(world.subscribe_to(["a", name], Start::Beginning, 0));
+    let mut bodies: Vec<_> = names.iter().map(subscribe).collect();
+    let held: Vec<_> = bodies.iter_mut().map(ask).collect();
+    let taken = held.iter().filter(|piece| piece.is_some()).count();
+    assert_eq!(taken, 2, "the second passes the bound, and the others wait");
+    let bytes = || world.h2.load().blocked_bytes as usize;
+    assert!((2 * EVENT..3 * EVENT).contains(&bytes()), "{}", bytes());
+    let mut idle = begun(world.subscribe_to(["b"], Start::Now, 0));
+    read(&mut idle, H2_PRESS_INTERVAL_MS * 3 / 2).await;
+    assert_eq!(world.disconnected(Disconnect::Memory), 2, "nobody else has waited for longer");
+    // They are reset, and hyper drops what it had of them.
+    for body in &mut bodies[..2] {
+        assert_eq!(ask(body), Some(None));
+    }
+    drop(held);
+    assert_eq!(bytes(), 0);
+    let mut got = 0;
+    for body in &mut bodies[2..] {
+        got += usize::from(read(body, 1_000).await.text.contains("data: xxx"));
+    }
+    assert_eq!((got, world.disconnected(Disconnect::Memory)), (7, 2));
+}
+
+/// How often it was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }

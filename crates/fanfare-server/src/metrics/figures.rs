@@ -87,7 +87,8 @@ impl Figures {
         let http2 = shared.h2.load();
         let (blocked, blocked_bytes) = workers
             .iter()
-            .fold((http2.blocked, 0), |(n, bytes), w| (n + w.blocked, bytes + w.blocked_bytes));
+            .chain([&http2])
+            .fold((0, 0), |(n, bytes), w| (n + w.blocked, bytes + w.blocked_bytes));
         let (process, held) = (Process::read(), hub.held());
         let subscribers = hub.subscribers() as u64;
         let on_http2 = metrics.http2_open();

@@ -3,7 +3,7 @@
 use crate::{
     NDJSON,
     h2_client::{Connection, Sender, soon},
-    metric, metric_becomes,
+    metric, metric_becomes, publish,
     support::{http::Client, hub::Hub},
 };
 
@@ -60,4 +60,33 @@ async fn what_a_body_may_leave_unread_is_counted() {
     assert_eq!(answer.status(), 200);
     drop(answer);
     metric_becomes(&hub, "fanfare_memory_used_bytes{share=\"sockets\"}", before);
+}
+
+#[tokio::test]
+async fn streams_that_take_nothing_hold_no_more_than_their_share() {
+    let hub = Hub::start(&["--memory-max", "64MiB", "--write-stall-max", "2s"]);
+    publish(&hub, "a", "x".repeat(250_000));
+    let pinned = "fanfare_memory_used_bytes{share=\"pinned\"}";
+    let bytes_max = metric(&hub, "fanfare_memory_max_bytes{share=\"pinned\"}");
+    let resident = metric(&hub, "process_resident_memory_bytes");
+    // Their heartbeats fit the window, and of the event a few bytes.
+    let h2 = Connection::with_window(&hub, 64).await;
+    let mut streams = Vec::new();
+    for index in 0..120 {
+        // No two read the same, so each has a copy of its own.
+        let target = format!("/events?channel=a&channel=x{index}&from=start&open=0");
+        streams.push(h2.subscribe(&target, &[]).await);
+        let held = metric(&hub, pinned);
+        assert!(held < bytes_max + 2.0 * 260_000.0, "{held}");
+    }
+    let grown = metric(&hub, "process_resident_memory_bytes") - resident;
+    assert!(grown < 12e6, "120 copies are 30 MB, and it grew by {grown}");
+    // One that takes what it gets comes through, on another connection.
+    let other = Connection::open(&hub).await;
+    let mut reads = other.subscribe("/events?channel=a&channel=b&from=start&open=0", &[]).await;
+    assert_eq!(reads.event().await.data.len(), 250_000);
+    metric_becomes(&hub, "fanfare_subscribers{protocol=\"http2\"}", 1.0);
+    metric_becomes(&hub, pinned, 0.0);
+    assert_eq!(metric(&hub, "fanfare_connections{protocol=\"http2\"}"), 2.0, "all stay");
+    drop(streams);
 }
