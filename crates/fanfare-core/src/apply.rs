@@ -77,10 +77,17 @@ impl Hub {
                 self.mark_journal();
             }
         }
-        placed.subscribers = channel.subscribers();
-        if patterns {
-            placed.subscribers += read(&self.audience).count(channel.name());
+        placed.subscribers = self.subscribers_of(channel);
+    }
+
+    /// Subscriptions that a channel reaches: those that name it, and those with a pattern that
+    /// matches it.
+    pub(crate) fn subscribers_of(&self, channel: &Channel) -> u64 {
+        let naming = channel.subscribers();
+        if self.patterns.load(Ordering::Acquire) == 0 {
+            return naming;
         }
+        naming + read(&self.audience).count(channel.name())
     }
 
     /// What an earlier publish with the same key was answered, if there was one.

@@ -60,7 +60,7 @@ pub struct HistoryEvent {
 pub struct ChannelInfo {
     /// Its name.
     pub name: ChannelName,
-    /// Subscriptions that name it.
+    /// Subscriptions that it reaches, by its name or by a pattern.
     pub subscribers: u64,
     /// Events in its ring.
     pub ring_events: usize,
@@ -116,13 +116,13 @@ impl ChannelSort {
     }
 
     /// What a channel is ordered by, before its name; the most comes first.
-    fn rank(self, channel: &Channel, now_ms: u64) -> u64 {
+    fn rank(self, hub: &Hub, channel: &Channel, now_ms: u64) -> u64 {
         match self {
             Self::Bytes => lock(&channel.ring).bytes() as u64,
             Self::Events => lock(&channel.ring).events_total(),
             Self::Name => 0,
             Self::Rate => lock(&channel.ring).rate().in_last_window(now_ms),
-            Self::Subscribers => channel.subscribers(),
+            Self::Subscribers => hub.subscribers_of(channel),
         }
     }
 }
@@ -227,7 +227,8 @@ impl Hub {
 
     /// Facts about one channel; none if it does not exist.
     pub fn channel(&self, name: &ChannelName) -> Option<ChannelInfo> {
-        self.registry.find(name).map(|channel| info(&channel))
+        let channel = self.registry.find(name)?;
+        Some(info(&channel, self.subscribers_of(&channel)))
     }
 
     /// Facts about a page of channels.
@@ -243,7 +244,7 @@ impl Hub {
                 return;
             }
             total += 1;
-            let key = (Reverse(query.sort.rank(channel, query.now_ms)), name);
+            let key = (Reverse(query.sort.rank(self, channel, query.now_ms)), name);
             if after.is_some_and(|after| key <= after) {
                 return;
             }
@@ -264,11 +265,11 @@ impl Hub {
     }
 }
 
-fn info(channel: &Channel) -> ChannelInfo {
+fn info(channel: &Channel, subscribers: u64) -> ChannelInfo {
     let ring = lock(&channel.ring);
     ChannelInfo {
         name: channel.name().clone(),
-        subscribers: channel.subscribers(),
+        subscribers,
         ring_events: ring.entries().len(),
         ring_bytes: ring.bytes(),
         first_seq: ring.oldest().map(|entry| entry.seq),

@@ -40,8 +40,12 @@ fn channels_are_listed_in_pages() {
     assert_eq!(page(&bench, ChannelSort::Name, 3, None).1, None, "there is no empty page");
     assert_eq!(all(ChannelSort::Subscribers, None), "b/3 b/2 b/1");
     assert_eq!(all(ChannelSort::Subscribers, Some((2, "b/3"))), "b/2 b/1");
-    let info = info(&bench, "b/3");
-    assert_eq!((info.subscribers, info.ring_events, info.last_seq), (2, 1, Some(4)));
+    let found = info(&bench, "b/3");
+    assert_eq!((found.subscribers, found.ring_events, found.last_seq), (2, 1, Some(4)));
+
+    let _by_pattern = [0; 3].map(|_| bench.live(&["*/1", "b/1", "c"], Start::Now));
+    assert_eq!(all(ChannelSort::Subscribers, None), "b/1 b/3 b/2");
+    assert_eq!(info(&bench, "b/1").subscribers, 3, "as a publish counts them");
 }
 
 #[test]
