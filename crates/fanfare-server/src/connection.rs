@@ -377,8 +377,7 @@ fn refuse(state: &State, wall: Wall) -> Response<Body> {
         Wall::Sockets => ("bytes of connections", "sockets_bytes_max", state.shares().sockets),
         _ => ("connections", "connections_max", config.connections_max),
     };
-    let detail = format!("the hub holds {max} {what}, its limit; try again later");
-    Problem::unavailable(detail).with_limit(limit, max).response(state)
+    Problem::connections_full(what, limit, max).response(state)
 }
 
 /// Writes an answer that says to come back, and leaves the close to the peer for a while: closing

@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     ChannelName,
     ChannelNotFound,
     ChannelsFull,
+    ConnectionsFull,
     Draining,
     EventTooLarge,
     EventType,
@@ -52,13 +53,14 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::BodyCutOff,
         Self::BodyIdle,
         Self::ChannelClosed,
         Self::ChannelName,
         Self::ChannelNotFound,
         Self::ChannelsFull,
+        Self::ConnectionsFull,
         Self::Draining,
         Self::EventTooLarge,
         Self::EventType,
@@ -99,7 +101,10 @@ impl Kind {
             Self::ChannelName => ("channel-name", S::BAD_REQUEST, "Not a channel's name"),
             Self::ChannelNotFound => ("channel-not-found", S::NOT_FOUND, "No such channel"),
             Self::ChannelsFull => ("channels-full", S::SERVICE_UNAVAILABLE, "Too many channels"),
-            Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "The hub is about to stop"),
+            Self::ConnectionsFull => {
+                ("connections-full", S::SERVICE_UNAVAILABLE, "Too many connections")
+            }
+            Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "The hub drains"),
             Self::EventTooLarge => ("event-too-large", S::PAYLOAD_TOO_LARGE, "Too much data"),
             Self::EventType => ("event-type", S::BAD_REQUEST, "Not an event type"),
             Self::Gap => ("gap", S::GONE, "Events were lost"),
@@ -192,7 +197,7 @@ impl Problem {
         Self { allow: Some(allow), ..problem }
     }
 
-    /// The hub takes nothing new because it is about to stop.
+    /// The hub takes nothing new because it drains.
     pub(crate) fn draining(state: &State) -> Self {
         let wait = state.drain.time_left().as_secs().saturating_add(1).max(RETRY_AFTER_DRAIN_S_MIN);
         let detail = format!("the hub drains and takes no more publishes; try again in {wait} s");
@@ -221,6 +226,14 @@ impl Problem {
             ),
         };
         Self::new(Kind::EventTooLarge, detail).with_limit("event_data_bytes_max", bytes_max)
+    }
+
+    /// There is no room for the connection, or none for one more of its address.
+    pub(crate) fn connections_full(what: &str, name: &'static str, max: usize) -> Self {
+        let detail =
+            format!("the hub holds {max} {what}, its limit; try again in {RETRY_AFTER_FULL_S} s");
+        let problem = Self::new(Kind::ConnectionsFull, detail).with_limit(name, max);
+        Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
     }
 
     /// The broker gave no answer, or one that is not known here.

@@ -38,7 +38,7 @@ fn a_full_hub_sends_new_subscribers_away_and_keeps_the_others() {
     assert_eq!(quiet.end(), End::Cut, "after the head");
     // A publish is told the truth.
     let refused = post(hub.public(), "/channels/a", "x");
-    assert_eq!(problem(&refused, 503, "unavailable")["limit"]["value"], 3);
+    assert_eq!(problem(&refused, 503, "connections-full")["limit"]["value"], 3);
     assert!(refused.get("retry-after").is_some(), "{}", refused.head.raw);
     publisher.request("POST", "/channels/a", &[], b"2");
     assert_eq!(publisher.answer().json()["subscribers"], 2, "who was there goes on");

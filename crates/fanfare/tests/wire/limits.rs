@@ -61,7 +61,7 @@ fn connections_of_one_address() {
     let mut two = subscribe(from(&hub, 2), target, &[]);
     assert!(is_let_in(&mut one) && is_let_in(&mut two));
     assert!(!is_let_in(&mut subscribe(from(&hub, 2), target, &[])));
-    let refused = problem(&post_from(&hub, 2), 503, "unavailable");
+    let refused = problem(&post_from(&hub, 2), 503, "connections-full");
     assert_eq!(refused["limit"]["name"], "connections_per_address_max");
     assert_eq!(reached(&hub, "connections_per_address"), 2.0);
     // Others have theirs, and those who are there go on.
@@ -80,7 +80,7 @@ fn a_connection_counts_while_it_only_publishes_too() {
         publisher.request("POST", "/channels/a", &[], b"x");
         assert_eq!(publisher.answer().status(), 200);
     }
-    problem(&post_from(&hub, 2), 503, "unavailable");
+    problem(&post_from(&hub, 2), 503, "connections-full");
     drop(publisher);
     eventually("room", || (post_from(&hub, 2).status() == 200).then_some(()));
 }
