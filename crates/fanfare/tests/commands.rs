@@ -117,15 +117,18 @@ fn subscribe_resumes_after_a_cut_and_ends_with_204() {
         stream(
             "id: e-2\ndata: hello\n\nid: e-3\nevent: add\ndata: two\ndata: lines\n\n:\nid: e-4\n",
         ),
+        stream("event: fanfare.reconnect\ndata: {\"reason\": \"drain\"}\n\n"),
         "HTTP/1.1 204 No Content\r\n\r\n".to_owned(),
     ]);
     let (code, stdout, stderr) = fanfare(&script, &["subscribe", "news", "--last", "5"], "");
     assert_eq!((code, stdout.as_str()), (0, "hello\ntwo\\nlines\n"), "{stderr}");
     let lines: Vec<_> = stderr.lines().collect();
     let cut = ["fanfare: the connection was cut", "fanfare: coming back in 0.0 s"];
-    assert_eq!(lines, [&["fanfare: subscribed to news"], &cut[..], &cut[..]].concat());
+    let told = ["fanfare: the hub closes this connection (drain)", cut[1]];
+    let begun = ["fanfare: subscribed to news"];
+    assert_eq!(lines, [&begun[..], &cut[..], &cut[..], &told[..]].concat());
     let requests = script.requests();
-    let ids = ["", "last-event-id: e-1\r\n", "last-event-id: e-3\r\n"];
+    let ids = ["", "last-event-id: e-1\r\n", "last-event-id: e-3\r\n", "last-event-id: e-3\r\n"];
     for (request, id) in requests.iter().zip(ids) {
         let line = "get /channels/news?last=5 http/1.1\r\n";
         assert!(request.starts_with(line) && request.contains(id), "{request}");

@@ -93,21 +93,34 @@ fn channels_are_asked_for_page_by_page() {
 #[test]
 fn a_drain_is_begun_and_taken_back() {
     let state = json(r#"{"phase": "delay", "left_ms": 5000, "subscribers_left": 3}"#);
-    let script = Script::new(&[state.replace("200 OK", "202 Accepted"), state]);
-    let (code, stdout, stderr) = fanfare(&script, &["drain"], "");
-    assert_eq!((code, stdout.as_str()), (0, "load balancers get time; 3 subscribers, 5s to go\n"));
-    assert!(stderr.contains("`fanfare drain --cancel` takes it back"), "{stderr}");
-    let requests = script.requests();
-    assert!(requests[0].starts_with("post /api/drain http") && !requests[0].contains("\norigin:"));
-    assert!(requests[1].starts_with("get /api/drain http"));
+    for (before, said) in [
+        (json("{}"), "the drain has begun; `fanfare drain --cancel` takes it back\n"),
+        (state.clone(), "the hub was draining already\n"),
+    ] {
+        let accepted = state.replace("200 OK", "202 Accepted");
+        let script = Script::new(&[before, accepted, state.clone()]);
+        let (code, stdout, stderr) = fanfare(&script, &["drain"], "");
+        let shown = "load balancers get time; 3 subscribers, 5s to go\n";
+        assert_eq!((code, stdout.as_str()), (0, shown));
+        assert_eq!(stderr, format!("fanfare: {said}"));
+        let requests = script.requests();
+        assert!(requests[1].starts_with("post /api/drain http"), "{requests:?}");
+        assert!(!requests[1].contains("\norigin:"), "{requests:?}");
+        assert!(requests[2].starts_with("get /api/drain http"));
+    }
 
-    let script = Script::new(&[json("{}")]);
-    let outcome = fanfare(&script, &["drain", "--cancel"], "");
-    assert_eq!(outcome, (0, "the drain was taken back\n".to_owned(), String::new()));
-    assert!(script.requests()[0].starts_with("delete /api/drain http"));
+    for (before, said) in
+        [(state, "the drain was taken back\n"), (json("{}"), "the hub was not draining\n")]
+    {
+        let script = Script::new(&[before, json("{}")]);
+        let outcome = fanfare(&script, &["drain", "--cancel"], "");
+        assert_eq!(outcome, (0, said.to_owned(), String::new()));
+        assert!(script.requests()[1].starts_with("delete /api/drain http"));
+    }
 
     let problem = r#"{"title": "The hub is about to stop", "detail": "it got a signal"}"#;
-    let script = Script::new(&[answer("409 Conflict", "application/problem+json", problem)]);
+    let conflict = answer("409 Conflict", "application/problem+json", problem);
+    let script = Script::new(&[json("{}"), conflict]);
     let said = "fanfare: The hub is about to stop: it got a signal\n";
     let outcome = fanfare(&script, &["drain", "--cancel"], "");
     assert_eq!(outcome, (1, String::new(), said.to_owned()));
@@ -128,7 +141,7 @@ fn a_drain_is_waited_for() {
         // The hub is gone.
         (vec![], 1, "fanfare: the hub ended during its drain, with 2 subscribers left"),
     ] {
-        let script = Script::new(&[vec![begun.clone(), begun.clone()], then].concat());
+        let script = Script::new(&[vec![json("{}"), begun.clone(), begun.clone()], then].concat());
         let (found, stdout, stderr) = fanfare(&script, &["drain", "--wait"], "");
         assert_eq!(found, code, "{stderr}");
         let lines: Vec<_> = stderr.lines().collect();

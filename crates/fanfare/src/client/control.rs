@@ -25,7 +25,7 @@ pub(crate) fn words(event: &str, data: &str) -> String {
             text("resumed_after"),
         ),
         "fanfare.end" => format!("{} was closed ({})", channels.escape_debug(), text("reason")),
-        "fanfare.reconnect" => format!("the hub closes this connection ({})", text("reason")),
+        RECONNECT => format!("the hub closes this connection ({})", text("reason")),
         other => format!("{}: {}", other.escape_debug(), data),
     }
 }
@@ -40,6 +40,9 @@ pub(crate) fn ended(event: &str, data: &str) -> Vec<String> {
 fn channels(data: &Value) -> Option<Vec<String>> {
     data["channels"].as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
 }
+
+/// What the hub says before it closes a connection.
+pub(crate) const RECONNECT: &str = "fanfare.reconnect";
 
 #[cfg(test)]
 mod tests {

@@ -40,18 +40,27 @@ pub(crate) enum Act {
 pub(crate) async fn run(drain: Drain) -> Result<(), ClientError> {
     let admin = &drain.admin;
     let method = if drain.act == Act::Cancel { Method::DELETE } else { Method::POST };
+    let before: stats::Drain = admin.get(PATH).await?;
+    let was_draining = before.phase != Phase::None;
     // What it answers is asked for anew, for hubs that only say that they drain.
     admin.ask::<Value>(method, PATH).await?;
     let result = match drain.act {
         Act::Begin => {
-            terminal::say("the drain has begun; `fanfare drain --cancel` takes it back");
+            terminal::say(match was_draining {
+                false => "the drain has begun; `fanfare drain --cancel` takes it back",
+                true => "the hub was draining already",
+            });
             words(&admin.get(PATH).await?)
         }
         Act::BeginAndWait => {
-            terminal::say("the drain has begun; it goes on if this command is ended");
+            terminal::say(match was_draining {
+                false => "the drain has begun; it goes on if this command is ended",
+                true => "the hub was draining already; that goes on if this command is ended",
+            });
             wait(admin).await?
         }
-        Act::Cancel => "the drain was taken back".to_owned(),
+        Act::Cancel if was_draining => "the drain was taken back".to_owned(),
+        Act::Cancel => "the hub was not draining".to_owned(),
     };
     terminal::out(&format!("{result}\n")).map_err(ClientError::Output)
 }

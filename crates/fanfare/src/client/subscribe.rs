@@ -44,6 +44,7 @@ pub(crate) async fn run(subscribe: Subscribe) -> Result<(), ClientError> {
     loop {
         match connect(&subscribe, &mut position).await {
             Ok(Ended::Cut(why)) => terminal::say(why),
+            Ok(Ended::AsTold) => {}
             Ok(Ended::ForGood) => return Ok(()),
             Err(error) if is_final(&error) => return Err(error),
             Err(error) => {
@@ -59,8 +60,10 @@ pub(crate) async fn run(subscribe: Subscribe) -> Result<(), ClientError> {
 
 /// How a connection ended.
 enum Ended {
-    /// It was cut, or the hub said to come back.
+    /// It was cut.
     Cut(&'static str),
+    /// The hub said before that it would close it.
+    AsTold,
     /// There is nothing more to come.
     ForGood,
 }
@@ -129,9 +132,11 @@ async fn read(
     position: &mut Position,
 ) -> Result<Ended, ClientError> {
     let mut parser = Parser::new(&position.last_event_id);
+    let mut is_told = false;
     loop {
         let bytes = match timeout(SILENCE_TIME_MAX, body.frame()).await {
             Err(_) => return Ok(Ended::Cut("the connection fell silent")),
+            Ok(None | Some(Err(_))) if is_told => return Ok(Ended::AsTold),
             Ok(None) => return Ok(Ended::Cut("the stream ended")),
             Ok(Some(Err(_))) => return Ok(Ended::Cut("the connection was cut")),
             Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
@@ -140,6 +145,7 @@ async fn read(
             .push(&bytes)
             .map_err(|_| ClientError::NoHub("an event of the stream is too long"))?;
         print(&events, subscribe, position)?;
+        is_told |= events.iter().any(|event| event.event == control::RECONNECT);
         parser.last_event_id().clone_into(&mut position.last_event_id);
         position.retry_ms = parser.retry_ms().unwrap_or(position.retry_ms);
         if position.open.is_empty() {
