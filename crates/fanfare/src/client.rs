@@ -2,6 +2,7 @@
 //! operators' one for the rest.
 
 pub(crate) mod admin;
+pub(crate) mod amount;
 pub(crate) mod channels;
 pub(crate) mod drain;
 pub(crate) mod health;
@@ -10,7 +11,6 @@ pub(crate) mod publish;
 pub(crate) mod subscribe;
 pub(crate) mod top;
 
-mod amount;
 mod control;
 
 mod sse;

@@ -14,6 +14,7 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    client::amount,
     log::{FlushAtEnd, Log},
     notify::Notify,
     otlp::Exporter,
@@ -110,7 +111,8 @@ async fn run(
     tokio::spawn(async move { notify.run(hub).await });
     let drained = Box::pin(server.run(drain)).await;
     let all = if drained.in_time { "all in time" } else { "not all in time" };
-    tracing::info!("drained: {} subscribers, {all}", drained.subscribers_sent_away);
+    let subscribers = amount::subscribers(drained.subscribers_sent_away);
+    tracing::info!("drained: {subscribers}, {all}");
     if let Some(exporter) = exporter {
         exporter.finish().await;
     }

@@ -44,7 +44,7 @@ export function update(stats, { samples }) {
   say(charts.eventsIn, rate(newest.eventsIn),
     `publish p50 ${millis(stats.publish.p50_ms)} · p99 ${millis(stats.publish.p99_ms)}`);
   say(charts.eventsOut, rate(newest.eventsOut),
-    `${perEvent(newest.eventsOut, newest.eventsIn)} · ${count(stats.channels.live)} channels`);
+    `${perEvent(newest.eventsOut, newest.eventsIn)} · ${channels(stats.channels.live)}`);
   say(charts.delivery, `p99 ${millis(delivery.p99_ms)}`, "");
   keepRows(charts.delivery.note, charts.delivery.series,
     () => element("span", { class: "key" }),
@@ -70,6 +70,7 @@ function say(chart, value, note) {
   if (note) setText(chart.note, note);
 }
 
+const channels = (number) => `${count(number)} channel${number === 1 ? "" : "s"}`;
 const perEvent = (out, into) => into > 0 ? `${short(out / into)} for each in` : "nothing comes in";
 
 function showShares(shares) {
@@ -83,9 +84,9 @@ function showTotals(stats) {
   const totals = [
     ["Events published", stats.events_published_total, bytes(stats.bytes_published_total)],
     ["Events delivered", stats.events_delivered_total, bytes(stats.bytes_sent_total)],
-    ["Writes", stats.writes_total, stats.writes_total
-      ? `${short(stats.events_delivered_total / stats.writes_total)} events each` : ""],
-    ["Replays", sum(stats.replays_total), parts(stats.replays_total)],
+    ["Writes with events", stats.writes_total, stats.writes_total
+      ? `${short(stats.events_delivered_total / stats.writes_total)} each` : ""],
+    ["Subscriptions begun", sum(stats.replays_total), parts(stats.replays_total)],
     ["Gaps", sum(stats.gaps_total), parts(stats.gaps_total)],
     ["Disconnects", sum(stats.disconnects_total), parts(stats.disconnects_total)],
   ];
