@@ -16,7 +16,6 @@ use hyper::{
 
 use crate::{
     body::Body,
-    drain::Phase,
     entrance::ComeBack,
     guard::Origin,
     metrics::{Reached, SubscribeAnswer},
@@ -102,8 +101,8 @@ impl Parameters {
     /// room for what is asked.
     pub(crate) fn subscribe(&self, state: &Arc<State>, worker: WorkerIndex) -> Outcome {
         if state.drain.refuses() {
-            let retry_ms = if state.drain.phase() == Phase::Done {
-                // Nobody knows for how long it stays drained, and all who were here may knock.
+            let retry_ms = if state.drain.stays() {
+                // All who were here may knock, again and again.
                 state.come_back(Wall::Drained).0
             } else {
                 let left_ms = state.drain.time_left().as_millis() as u32;

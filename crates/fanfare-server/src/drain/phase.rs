@@ -180,6 +180,11 @@ impl Drain {
         self.phase() != Phase::None
     }
 
+    /// Whether it is over and the hub stays, for nobody knows how long.
+    pub(crate) fn stays(&self) -> bool {
+        self.phase() == Phase::Done && self.asked() != Asked::Stop
+    }
+
     /// Whether new publishes and subscribes are refused.
     pub(crate) fn refuses(&self) -> bool {
         !matches!(self.phase(), Phase::None | Phase::Delay)
@@ -249,6 +254,17 @@ mod tests {
         let drain = Drain::new(Instant::now());
         drain.begin(&config(0)).await;
         assert_eq!((drain.phase(), drain.refuses()), (Phase::Publishes, true));
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_was_drained_stays_unless_the_process_ends() {
+        let drain = Drain::new(Instant::now());
+        drain.begin(&config(0)).await;
+        assert!(!drain.stays());
+        drain.set(Phase::Done);
+        assert!(drain.stays());
+        drain.stop(&config(0));
+        assert!(!drain.stays());
     }
 
     #[tokio::test]
