@@ -1,6 +1,6 @@
 //! What the process around a hub counts: the hub's metrics tell it.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// Counts of the process. Whoever does the work adds to them; the hub only exports them.
 #[derive(Debug, Default)]
@@ -11,6 +11,8 @@ pub struct ProcessCounts {
     pub reloads_ok: AtomicU64,
     /// How often they were read again, were wrong, and changed nothing.
     pub reloads_failed: AtomicU64,
+    /// Whether they were wrong when they were last read again.
+    pub is_reload_failed: AtomicBool,
     /// When they were last put in place, in Unix milliseconds; the start counts.
     pub reloaded_at_ms: AtomicU64,
     /// Spans that a collector has taken.

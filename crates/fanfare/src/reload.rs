@@ -50,11 +50,13 @@ impl Reload {
         match self.try_run() {
             Ok((changed, kept)) => {
                 self.counts.reloads_ok.fetch_add(1, Ordering::Relaxed);
+                self.counts.is_reload_failed.store(false, Ordering::Relaxed);
                 self.counts.reloaded_at_ms.store(now_ms(), Ordering::Relaxed);
                 tracing::info!(changed, needs_restart = kept, "the settings were read again");
             }
             Err(wrong) => {
                 self.counts.reloads_failed.fetch_add(1, Ordering::Relaxed);
+                self.counts.is_reload_failed.store(true, Ordering::Relaxed);
                 for problem in &wrong {
                     tracing::error!("{problem}");
                 }

@@ -297,4 +297,8 @@ fn reloads_are_counted_and_limits_follow() {
         hub.reconfigure("channels_max = \"many\"\n");
     });
     assert_eq!(max(), 200.0);
+    let is_fine = "fanfare_config_last_reload_successful";
+    assert_eq!(metric(&hub, is_fine), 0.0);
+    hub.reconfigure("channels_max = 300\n");
+    metric_becomes(&hub, is_fine, 1.0);
 }

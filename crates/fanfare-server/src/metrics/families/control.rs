@@ -137,6 +137,13 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     Family::new(
         Gauge,
+        "fanfare_config_last_reload_successful",
+        &[],
+        ("0 if the settings were wrong when they were last read again, else 1.", ""),
+        |f, text| text.one(u64::from(!f.own.is_reload_failed)),
+    ),
+    Family::new(
+        Gauge,
         "fanfare_config_last_reload_success_timestamp_seconds",
         &[],
         ("When the settings were last put in place; the start counts.", ""),

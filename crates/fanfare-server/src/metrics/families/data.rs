@@ -24,7 +24,10 @@ pub(super) const FAMILIES: &[Family] = &[
         Gauge,
         "fanfare_subscribers",
         &["protocol"],
-        ("Subscriptions that are open.", "`--connections-max`, `--memory-max`"),
+        (
+            "Subscriptions that are open.",
+            "`--connections-max`, `--memory-max`; an operator who follows a channel counts as http2",
+        ),
         |f, text| text.each(Protocol::ALL.map(Protocol::as_str).into_iter().zip(f.subscribers)),
     ),
     Family::new(
