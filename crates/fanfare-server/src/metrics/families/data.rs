@@ -216,7 +216,8 @@ pub(super) const FAMILIES: &[Family] = &[
         "fanfare_blocked_bytes",
         &[],
         (
-            "Bytes of events that blocked subscribers have begun and so keep in memory.",
+            "Bytes of events that subscribers have begun and so keep in memory; over HTTP/2 all on \
+             their way.",
             "`fanfare_memory_max_bytes{share=\"pinned\"}`",
         ),
         |f, text| text.one(f.blocked_bytes),
