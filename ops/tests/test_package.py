@@ -81,6 +81,9 @@ def test_the_package_has_what_it_should(package):
 
 
 def test_it_installs_runs_as_its_unit_says_and_goes(package):
+    # The copy of the machine that it is installed in would have it before.
+    here = pathlib.Path("/usr/bin/fanfare")
+    assert not here.exists(), f"{here} is on this machine; `dpkg --purge fanfare` before the tests"
     root = [] if os.geteuid() == 0 else ["sudo", "--preserve-env"]
     apart = ["unshare", "--mount", "--net", "--propagation", "private"]
     inner = [sys.executable, pathlib.Path(__file__).with_name("installed.py"), package]
