@@ -88,7 +88,7 @@ pub(crate) fn to_top(flags: &ArgMatches) -> Result<Top, ClientError> {
 pub(super) fn drain() -> Command {
     let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     Command::new("drain")
-        .about("Send the subscribers of a hub to other hubs, without stopping it")
+        .about("Send everybody away from a hub, without stopping it")
         .arg(switch("wait").help("Show how far it is, and end with it"))
         .arg(
             switch("cancel")
