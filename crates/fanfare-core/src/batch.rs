@@ -1,6 +1,8 @@
 //! Frames that are written together: the bytes from a cursor on, put together once for all
 //! members of a feed.
 
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
 
 use crate::{
@@ -42,9 +44,9 @@ pub struct Partial {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Begun {
     /// Tells its memory from that of other frames that are kept.
-    pub address: usize,
+    pub address: NonZeroUsize,
     /// Bytes of the whole frame.
-    pub bytes: usize,
+    pub bytes: u32,
 }
 
 impl Batch {
@@ -105,7 +107,8 @@ impl Batch {
             return Partial { cursor, rest: Bytes::new(), begun: None };
         }
         let (seq, frame, _) = &self.frames[index];
-        let begun = Some(Begun { address: frame.address(), bytes: frame.len() });
+        let address = NonZeroUsize::new(frame.address());
+        let begun = address.map(|address| Begun { address, bytes: frame.len() as u32 });
         Partial { cursor: seq + 1, rest: frame.rest(self.framing, at - start), begun }
     }
 

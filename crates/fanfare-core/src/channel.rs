@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicUsize as Count},
+    sync::{Arc, atomic::AtomicU32 as Count},
 };
 
 use crate::{
@@ -85,7 +85,7 @@ impl Channel {
     /// Counts a pair less; returns the bytes that the last one kept of a removed channel.
     pub(crate) fn let_go(&self) -> usize {
         let is_last = self.pairs.fetch_sub(1, Ordering::Relaxed) == 1;
-        if is_last { self.removed_bytes.swap(0, Ordering::Relaxed) } else { 0 }
+        if is_last { self.removed_bytes.swap(0, Ordering::Relaxed) as usize } else { 0 }
     }
 
     /// Notes that it was removed; returns the bytes of it that pairs of the journal keep.
@@ -97,7 +97,7 @@ impl Channel {
             + size_of::<Self>()
             + size_of_val(&*self.slots)
             + self.name.as_str().len();
-        self.removed_bytes.store(bytes, Ordering::Relaxed);
+        self.removed_bytes.store(bytes as u32, Ordering::Relaxed);
         bytes
     }
 

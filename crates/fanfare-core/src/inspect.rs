@@ -277,7 +277,7 @@ fn info(channel: &Channel, subscribers: u64) -> ChannelInfo {
         events_total: ring.events_total(),
         last_published_at_ms: Some(ring.last_published_at_ms()).filter(|_| ring.events_total() > 0),
         rate: ring.rate(),
-        retention: ring.retention,
+        retention: *ring.retention,
         publishing: channel.publishing().load(Ordering::Relaxed),
         closed: ring.closed().map(|closed| closed.reason),
     }

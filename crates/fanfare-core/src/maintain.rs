@@ -5,7 +5,7 @@
 //! schedule, and whoever keeps the time calls [`Hub::maintain`], in steps as small as it likes. A
 //! change of limits is carried out in the same steps.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
 
 use crate::{
     channel::Channel,
@@ -28,14 +28,16 @@ impl Schedule {
     /// Schedules a channel's next look, in place of the one that it may have.
     pub(crate) fn put(&mut self, ring: &mut Ring, channel: &Arc<Channel>, due_ms: u64) {
         self.remove(ring, channel);
+        // A ring is smaller for never having 0.
+        let due_ms = NonZeroU64::new(due_ms).unwrap_or(NonZeroU64::MIN);
         ring.due_ms = Some(due_ms);
-        self.due.insert((due_ms, channel.instance()), Arc::clone(channel));
+        self.due.insert((due_ms.get(), channel.instance()), Arc::clone(channel));
     }
 
     /// Takes a channel out.
     pub(crate) fn remove(&mut self, ring: &mut Ring, channel: &Channel) {
         if let Some(due_ms) = ring.due_ms.take() {
-            self.due.remove(&(due_ms, channel.instance()));
+            self.due.remove(&(due_ms.get(), channel.instance()));
         }
     }
 
@@ -144,7 +146,7 @@ impl Hub {
     /// keeps it.
     fn keep(&self, order: &mut Order, channel: &Channel, now_ms: u64) -> Option<u64> {
         let mut ring = lock(&channel.ring);
-        let retention = ring.retention;
+        let retention = *ring.retention;
         if let Some(closed) = ring.closed() {
             let due_ms = closed.at_ms.saturating_add(retention.closed_retention_ms);
             return (due_ms > now_ms).then_some(due_ms);

@@ -37,19 +37,23 @@ pub(crate) struct Registry {
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Retentions {
     /// The first pattern that matches counts.
-    patterns: Vec<(Pattern, Retention)>,
+    patterns: Vec<(Pattern, Arc<Retention>)>,
     /// What the others keep.
-    default: Retention,
+    default: Arc<Retention>,
 }
 
 impl Retentions {
     pub(crate) fn of(limits: &HubLimits) -> Self {
-        Self { patterns: limits.retentions.clone(), default: limits.retention }
+        let shared =
+            |(pattern, retention): &(Pattern, Retention)| (pattern.clone(), Arc::new(*retention));
+        let patterns = limits.retentions.iter().map(shared).collect();
+        Self { patterns, default: Arc::new(limits.retention) }
     }
 
-    fn find(&self, name: &ChannelName) -> Retention {
+    /// One for all channels that keep the same: a million of them do.
+    fn find(&self, name: &ChannelName) -> Arc<Retention> {
         let matching = self.patterns.iter().find(|(pattern, _)| pattern.matches(name));
-        matching.map_or(self.default, |(_, retention)| *retention)
+        Arc::clone(matching.map_or(&self.default, |(_, retention)| retention))
     }
 }
 
@@ -134,7 +138,7 @@ impl Registry {
     }
 
     /// What a channel of that name keeps.
-    pub(crate) fn retention(&self, name: &ChannelName) -> Retention {
+    pub(crate) fn retention(&self, name: &ChannelName) -> Arc<Retention> {
         read(&self.retentions).find(name)
     }
 

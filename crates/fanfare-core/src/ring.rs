@@ -3,7 +3,7 @@
 //! Policy: a full ring drops its oldest events, never the newest one, and remembers the newest
 //! `seq` that it dropped, so "gap or not" is exact. Nobody waits for a reader.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, num::NonZeroU64, sync::Arc};
 
 use crate::{
     control::CloseReason, frame::Frame, limits, limits::RATE_WINDOW_MS, tombstones::Tombstone,
@@ -143,7 +143,7 @@ impl Rate {
 #[derive(Debug)]
 pub(crate) struct Ring {
     /// What it keeps; a change of the hub's limits changes it.
-    pub(crate) retention: Retention,
+    pub(crate) retention: Arc<Retention>,
     /// Ascending by `seq`.
     entries: VecDeque<Entry>,
     /// Sum of [`Entry::cost`].
@@ -157,7 +157,7 @@ pub(crate) struct Ring {
     /// What is remembered of an earlier life of the channel.
     pub(crate) past: Option<Box<Tombstone>>,
     /// When the hub's schedule has the channel's next look, if it has one.
-    pub(crate) due_ms: Option<u64>,
+    pub(crate) due_ms: Option<NonZeroU64>,
     /// Events that this life of the channel had.
     events_total: u64,
     /// When the newest of them was published, in Unix milliseconds.
@@ -179,7 +179,11 @@ pub(crate) struct Look {
 
 impl Ring {
     /// An empty ring that knows nothing at or before `floor`.
-    pub(crate) fn new(retention: Retention, floor: Dropped, past: Option<Box<Tombstone>>) -> Self {
+    pub(crate) fn new(
+        retention: Arc<Retention>,
+        floor: Dropped,
+        past: Option<Box<Tombstone>>,
+    ) -> Self {
         Self {
             retention,
             entries: VecDeque::new(),
@@ -224,11 +228,12 @@ impl Ring {
     }
 
     /// Takes other bounds and drops what they do not allow; returns the bytes that were freed.
-    pub(crate) fn retain(&mut self, retention: Retention, now_ms: u64, tick: u64) -> usize {
+    pub(crate) fn retain(&mut self, retention: Arc<Retention>, now_ms: u64, tick: u64) -> usize {
+        let Retention { ring_events_max, ring_bytes_max, .. } = *retention;
         self.retention = retention;
         let mut freed = self.drop_aged(self.horizon_ms(now_ms), tick);
-        while self.entries.len() > retention.ring_events_max.max(1)
-            || (self.bytes > retention.ring_bytes_max && self.entries.len() > 1)
+        while self.entries.len() > ring_events_max.max(1)
+            || (self.bytes > ring_bytes_max && self.entries.len() > 1)
         {
             freed += self.drop_oldest(tick);
         }
@@ -399,7 +404,7 @@ mod tests {
             Retention { ring_bytes_max: 3 * cost, ..big },
             Retention { ring_age_ms: 2, ..big },
         ] {
-            let mut ring = Ring::new(retention, NONE, None);
+            let mut ring = Ring::new(Arc::new(retention), NONE, None);
             let mut freed = 0;
             for seq in 1..=9 {
                 freed += ring.push(entry(seq, seq), seq);
@@ -413,7 +418,7 @@ mod tests {
     #[test]
     fn a_gap_is_exact() {
         let retention = Retention { ring_events_max: 2, ..Retention::default() };
-        let mut ring = Ring::new(retention, NONE, None);
+        let mut ring = Ring::new(Arc::new(retention), NONE, None);
         for seq in [10, 20, 30, 40] {
             ring.push(entry(seq, 0), seq);
         }
@@ -425,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_look_is_bounded_but_never_empty_handed() {
-        let mut ring = Ring::new(Retention::default(), NONE, None);
+        let mut ring = Ring::new(Arc::default(), NONE, None);
         for seq in 1..=4 {
             ring.push(entry(seq, 0), 0);
         }
@@ -438,7 +443,7 @@ mod tests {
 
     #[test]
     fn the_end_stands_where_it_was_put() {
-        let mut ring = Ring::new(Retention::default(), NONE, None);
+        let mut ring = Ring::new(Arc::default(), NONE, None);
         ring.push(entry(1, 0), 0);
         ring.close(Closed { seq: 2, reason: CloseReason::Done, at_ms: 0 });
         assert_eq!(seqs(&ring, 1, 1, 99).1.end, None);
@@ -449,7 +454,7 @@ mod tests {
     #[test]
     fn a_full_ring_holds_no_more_slots_than_it_has_events_and_an_emptied_one_lets_them_go() {
         let retention = Retention { ring_events_max: 1_024, ..Retention::default() };
-        let mut ring = Ring::new(retention, NONE, None);
+        let mut ring = Ring::new(Arc::new(retention), NONE, None);
         for seq in 1..=5_000 {
             ring.push(entry(seq, 0), 0);
         }
@@ -474,17 +479,17 @@ mod tests {
 
     #[test]
     fn other_bounds_hold_at_once() {
-        let mut ring = Ring::new(Retention::default(), NONE, None);
+        let mut ring = Ring::new(Arc::default(), NONE, None);
         for seq in 1..=9 {
             ring.push(entry(seq, seq), 0);
         }
         let cost = entry(1, 0).cost();
         let keep = |ring_events_max| Retention { ring_events_max, ..Retention::default() };
-        assert_eq!(ring.retain(keep(4), 9, 7), 5 * cost);
+        assert_eq!(ring.retain(keep(4).into(), 9, 7), 5 * cost);
         assert_eq!(ring.dropped(), Dropped { through: 5, tick: 7 });
         let aged = Retention { ring_age_ms: 1, ..keep(4) };
-        assert_eq!(ring.retain(aged, 9, 8), 2 * cost);
+        assert_eq!(ring.retain(aged.into(), 9, 8), 2 * cost);
         let small = Retention { ring_bytes_max: 1, ..keep(4) };
-        assert_eq!((ring.retain(small, 9, 9), ring.entries().len()), (cost, 1));
+        assert_eq!((ring.retain(small.into(), 9, 9), ring.entries().len()), (cost, 1));
     }
 }

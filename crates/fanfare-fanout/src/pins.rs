@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -62,7 +63,7 @@ impl Pinned {
 #[derive(Debug)]
 pub(crate) struct Pins {
     /// Bytes and holders of each frame, by its address: while it is held no other has it.
-    frames: HashMap<usize, (usize, u32)>,
+    frames: HashMap<NonZeroUsize, (usize, u32)>,
     /// The holders, in the order in which they blocked.
     holders: BTreeMap<u64, u32>,
     /// The place of the next one in that order.
@@ -76,7 +77,8 @@ pub(crate) struct Pins {
 /// That a member holds a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Pin {
-    frame: Begun,
+    /// Of the frame.
+    address: NonZeroUsize,
     place: u64,
 }
 
@@ -92,21 +94,22 @@ impl Pins {
         match self.frames.entry(frame.address) {
             Entry::Occupied(mut entry) => entry.get_mut().1 += 1,
             Entry::Vacant(entry) => {
-                entry.insert((frame.bytes, 1));
-                self.bytes += frame.bytes;
-                too_much = self.shared.add(frame.bytes);
+                let bytes = frame.bytes as usize;
+                entry.insert((bytes, 1));
+                self.bytes += bytes;
+                too_much = self.shared.add(bytes);
             }
         }
         let place = self.next;
         self.next += 1;
         self.holders.insert(place, key);
-        (Pin { frame, place }, too_much)
+        (Pin { address: frame.address, place }, too_much)
     }
 
     /// Counts one holder less.
     pub(crate) fn remove(&mut self, pin: Pin) {
         self.holders.remove(&pin.place);
-        let Entry::Occupied(mut entry) = self.frames.entry(pin.frame.address) else { return };
+        let Entry::Occupied(mut entry) = self.frames.entry(pin.address) else { return };
         entry.get_mut().1 -= 1;
         if entry.get().1 == 0 {
             let (bytes, _) = entry.remove();
@@ -137,7 +140,7 @@ mod tests {
     fn a_frame_counts_once_and_the_longest_holders_go_from_where_there_is_too_much() {
         let shared = Pinned::new(60, 2);
         let mut workers = [Pins::new(Arc::clone(&shared)), Pins::new(Arc::clone(&shared))];
-        let frame = |address, bytes| Begun { address, bytes };
+        let frame = |address, bytes| Begun { address: NonZeroUsize::new(address).unwrap(), bytes };
         let (first, _) = workers[0].add(frame(1, 60), 11);
         let (second, _) = workers[0].add(frame(1, 60), 12);
         assert_eq!((workers[0].bytes(), workers[0].excess()), (60, None));
