@@ -48,9 +48,10 @@ pub const DRAIN_RETRY_MS: std::ops::Range<u32> = 1_000..6_000;
 pub const AGE_RETRY_MS: std::ops::Range<u32> = 500..3_000;
 /// Writes of one report's time of which each is sampled for the time of a delivery; of more, one
 /// in [`SAMPLE_STRIDE`].
-pub const SAMPLED_WRITES_MAX: u32 = 1_024;
-/// See [`SAMPLED_WRITES_MAX`]: reading the clock takes a hundredth of a write.
-pub const SAMPLE_STRIDE: u32 = 8;
+pub const SAMPLED_WRITES_MAX: u32 = 256;
+/// See [`SAMPLED_WRITES_MAX`]: reading the clock takes a fiftieth of a write, so one in so many
+/// takes nothing that could be measured.
+pub const SAMPLE_STRIDE: u32 = 64;
 /// The share of a drain after which those go whose channels have an open streaming publish: the
 /// publishes have ended shortly before.
 pub const DRAIN_STREAMING_FROM: f32 = 0.75;
