@@ -86,6 +86,11 @@ fn a_drain_can_be_taken_back_and_begun_again() {
     let mut streams: Vec<_> =
         (0..4).map(|_| Stream::open(hub.public(), "/channels/a?open=0")).collect();
     for round in 1..=2 {
+        // Who only looked whether the hub serves is gone, and the hub knows.
+        eventually("only those", || {
+            let stats = get(hub.admin(), "/api/stats").json();
+            (stats["subscribers"]["http1"] == streams.len()).then_some(())
+        });
         begin(&hub);
         // One goes at once, each of the others 15 s or more later.
         let told = eventually("a departure", || Some(drain(&hub)).filter(|d| d["departed"] == 1));
@@ -125,6 +130,11 @@ async fn streams_of_http2_stay_when_a_drain_is_taken_back() {
         streams.push(h2.subscribe("/channels/a?open=0", &[]).await);
     }
     for round in 1..=2 {
+        // Who only looked whether the hub serves is gone, and the hub knows.
+        eventually("only those", || {
+            let stats = get(hub.admin(), "/api/stats").json();
+            (stats["subscribers"]["http1"] == streams.len()).then_some(())
+        });
         begin(&hub);
         eventually("a departure", || (drain(&hub)["departed"] == 1).then_some(()));
         assert_eq!(h2.call("POST", "/channels/a", &[], "x").await.0, 503);
