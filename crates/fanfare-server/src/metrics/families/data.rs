@@ -26,7 +26,7 @@ pub(super) const FAMILIES: &[Family] = &[
         &["protocol"],
         (
             "Subscriptions that are open.",
-            "`--connections-max`, `--memory-max`; an operator who follows a channel counts as http2",
+            "`--connections-max`, `--memory-max`; operators who follow a channel count as http2",
         ),
         |f, text| text.each(Protocol::ALL.map(Protocol::as_str).into_iter().zip(f.subscribers)),
     ),
