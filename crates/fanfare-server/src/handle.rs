@@ -40,8 +40,7 @@ impl Handle {
     /// were is for the caller to see to. An error changes nothing.
     pub fn put(&self, config: Config) -> Result<(), StartError> {
         config.check()?;
-        let shares = MemoryShares::of(&config).map_err(std::io::Error::other);
-        let shares = shares.map_err(StartError::System)?;
+        let shares = MemoryShares::of(&config).map_err(StartError::OverBudget)?;
         let Shared { state, fanout, h2, .. } = &*self.shared;
         state.hub.set_limits(&hub_limits(&config));
         fanout.set_config(fanout_config(&config, &shares));
