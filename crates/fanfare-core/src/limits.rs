@@ -52,6 +52,8 @@ pub const IDEMPOTENCY_KEY_AGE_MS: u64 = 300_000;
 pub const CLOSED_RETENTION_MS: u64 = 600_000;
 /// The least of it: longer than twice the largest `retry` that an end carries.
 pub const CLOSED_RETENTION_MS_MIN: u64 = 120_000;
+/// Milliseconds that a channel waits for its producer to come back: a restart, or a new network.
+pub const PRODUCER_GRACE_MS: u64 = 30_000;
 /// Bytes of one batch: coalescing is nearly free up to here, and publishers wait for the ring's
 /// lock while a worker clones this many bytes of handles.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;

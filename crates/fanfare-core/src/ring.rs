@@ -20,6 +20,18 @@ pub struct Retention {
     pub ring_age_ms: u64,
     /// Milliseconds that a closed channel can be replayed.
     pub closed_retention_ms: u64,
+    /// Milliseconds without an event or an open streaming publish after which an open channel is
+    /// closed with `error`; 0 for never.
+    pub channel_idle_ms_max: u64,
+    /// Milliseconds after which an open channel is closed with `error`, however busy it is; 0 for
+    /// never.
+    pub channel_age_ms_max: u64,
+    /// Milliseconds that a channel waits for a streaming publish that broke off to be taken up
+    /// again, before it is closed with `error`; only for those that are to close it at their end.
+    pub producer_grace_ms: u64,
+    /// Milliseconds without a subscriber, after there was one, after which a channel that is being
+    /// streamed to is cancelled; 0 for never.
+    pub unwatched_ms_max: u64,
     /// What becomes of a subscriber that falls off the ring.
     pub slow_policy: SlowPolicy,
 }
@@ -58,6 +70,10 @@ impl Default for Retention {
             ring_bytes_max: limits::RING_BYTES_MAX,
             ring_age_ms: limits::RING_AGE_MS_MAX,
             closed_retention_ms: limits::CLOSED_RETENTION_MS,
+            channel_idle_ms_max: 0,
+            channel_age_ms_max: 0,
+            producer_grace_ms: limits::PRODUCER_GRACE_MS,
+            unwatched_ms_max: 0,
             slow_policy: SlowPolicy::default(),
         }
     }

@@ -404,7 +404,7 @@ mod tests {
         let of_channel = &json["channels"][0]["settings"];
         assert_eq!(of(of_channel, "slow_policy")["value"], "latest");
         assert_eq!(of(of_channel, "ring_age")["source"], "all channels");
-        assert_eq!(of_channel.as_array().unwrap().len(), 5);
+        assert_eq!(of_channel.as_array().unwrap().len(), 9);
     }
 
     #[test]

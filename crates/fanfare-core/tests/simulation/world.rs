@@ -466,6 +466,7 @@ fn limits(random: &mut Random) -> HubLimits {
         ring_age_ms: random.pick(&[1, 300, 50_000, 1_000_000]),
         closed_retention_ms: random.pick(&[1, 1_000, 30_000]),
         slow_policy: random.pick(&[SlowPolicy::Gap, SlowPolicy::Disconnect, SlowPolicy::Latest]),
+        ..Retention::default()
     };
     let special = retention(random);
     HubLimits {

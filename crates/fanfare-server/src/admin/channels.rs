@@ -110,6 +110,10 @@ struct Kept {
     ring_bytes_max: usize,
     ring_age_ms: u64,
     closed_retention_ms: u64,
+    channel_idle_ms_max: u64,
+    channel_age_ms_max: u64,
+    producer_grace_ms: u64,
+    unwatched_ms_max: u64,
     slow_policy: &'static str,
 }
 
@@ -138,6 +142,10 @@ impl<'a> Whole<'a> {
             ring_bytes_max,
             ring_age_ms,
             closed_retention_ms,
+            channel_idle_ms_max,
+            channel_age_ms_max,
+            producer_grace_ms,
+            unwatched_ms_max,
             slow_policy,
         } = info.retention;
         let retention = Kept {
@@ -145,6 +153,10 @@ impl<'a> Whole<'a> {
             ring_bytes_max,
             ring_age_ms,
             closed_retention_ms,
+            channel_idle_ms_max,
+            channel_age_ms_max,
+            producer_grace_ms,
+            unwatched_ms_max,
             slow_policy: slow_policy.as_str(),
         };
         let channel = Channel::of(state, info, state.now_ms());
