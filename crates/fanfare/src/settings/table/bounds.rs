@@ -199,7 +199,7 @@ pub(super) static ROWS: &[Row] = &[
             set: Set::Channel(|kept, ms| kept.channel_idle_ms_max = ms),
         },
         live: true,
-        help: "Silence of its publishers after which a channel is closed with `error`, 0s for never",
+        help: "Silence of publishers after which a channel is closed with `error`, 0s: never",
     },
     Row {
         flag: "--channel-age-max",
@@ -238,6 +238,6 @@ pub(super) static ROWS: &[Row] = &[
             set: Set::Channel(|kept, ms| kept.unwatched_ms_max = ms),
         },
         live: true,
-        help: "How long a stream goes on when its subscribers have gone, then it is cancelled; 0s: on",
+        help: "How long a stream goes on without subscribers before it is cancelled; 0s: on",
     },
 ];
