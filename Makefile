@@ -10,8 +10,8 @@ WASM := wasm32-unknown-unknown
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test setup fmt lint unit docs integration loom sim clients load wasm deny \
-	advisories bench ops deb proxies
+.PHONY: help run build test setup fmt lint unit docs integration loom sim clients examples load \
+	wasm deny advisories bench ops deb proxies
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,10 +22,12 @@ run: ## Start a hub
 build: ## Build the binary: target/release/fanfare
 	@cargo build --quiet --release --locked
 
-test: setup fmt lint unit docs integration wasm loom sim clients proxies load ops ## Run all tests
+TESTS := setup fmt lint unit docs integration wasm loom sim clients examples proxies load ops
+test: $(TESTS) ## Run all tests
 
 setup: ## Install what the tests with real clients need
 	@$(CLIENTS)/setup
+	@examples/tests/setup
 
 fmt: ## Check that the code is formatted
 	@cargo fmt --all --check
@@ -53,6 +55,9 @@ sim: ## Run the simulation with SIM_SEEDS seeds
 
 clients: build ## Run the tests with real clients: curl, Node, Python, Chromium
 	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare $(CLIENTS)/run
+
+examples: build ## Run the tests of the examples
+	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare examples/tests/run
 
 proxies: build ## Run the tests of the recipes for proxies
 	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare ops/proxies/tests/run

@@ -21,7 +21,7 @@ pub(crate) struct Source {
 pub(crate) enum Kind {
     /// Prose.
     Markdown,
-    /// Code in another language: the page, the tests with real clients, the Makefile.
+    /// Code in another language: the page, the examples, the tests with real clients, the Makefile.
     Other,
     /// Rust.
     Rust,
@@ -36,7 +36,9 @@ impl Kind {
             Some("md") => Some(Self::Markdown),
             Some("rs") => Some(Self::Rust),
             Some("toml") => Some(Self::Toml),
-            Some("css" | "html" | "js" | "mjs" | "py" | "sh" | "yml" | "yaml") => Some(Self::Other),
+            Some(
+                "css" | "go" | "html" | "js" | "mjs" | "py" | "sh" | "ts" | "tsx" | "yml" | "yaml",
+            ) => Some(Self::Other),
             _ if ["Makefile", "run", "setup", "smoke"].iter().any(|known| name == *known) => {
                 Some(Self::Other)
             }
@@ -102,8 +104,8 @@ fn walk(folder: &Path, sources: &mut Vec<Source>) {
 /// What tools make, and hidden folders except the one of our own.
 fn is_skipped(name: &OsStr) -> bool {
     let name = name.to_str().unwrap_or_default();
-    let is_made = ["__pycache__", "corpus", "node_modules", "target", "venv"].contains(&name);
-    is_made || (name.starts_with('.') && name != ".ci")
+    let made = ["__pycache__", "corpus", "dist", "node_modules", "target", "venv"];
+    made.contains(&name) || (name.starts_with('.') && name != ".ci")
 }
 
 #[test]
