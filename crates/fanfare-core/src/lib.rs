@@ -18,6 +18,7 @@ mod broker;
 mod channel;
 mod control;
 mod doorbell;
+mod extras;
 mod feed;
 mod frame;
 mod hub;

@@ -6,7 +6,8 @@
 use std::{collections::VecDeque, num::NonZeroU64, sync::Arc};
 
 use crate::{
-    control::CloseReason, frame::Frame, limits, limits::RATE_WINDOW_MS, tombstones::Tombstone,
+    control::CloseReason, extras::Extras, frame::Frame, limits, limits::RATE_WINDOW_MS,
+    tombstones::Tombstone,
 };
 
 /// What a channel keeps and for how long.
@@ -170,8 +171,8 @@ pub(crate) struct Ring {
     last_event: u64,
     /// Set once, by the publish or the delete that ends the channel.
     closed: Option<Closed>,
-    /// What is remembered of an earlier life of the channel.
-    pub(crate) past: Option<Box<Tombstone>>,
+    /// What few channels have.
+    extras: Option<Box<Extras>>,
     /// When the hub's schedule has the channel's next look, if it has one.
     pub(crate) due_ms: Option<NonZeroU64>,
     /// Events that this life of the channel had.
@@ -195,11 +196,8 @@ pub(crate) struct Look {
 
 impl Ring {
     /// An empty ring that knows nothing at or before `floor`.
-    pub(crate) fn new(
-        retention: Arc<Retention>,
-        floor: Dropped,
-        past: Option<Box<Tombstone>>,
-    ) -> Self {
+    pub(crate) fn new(retention: Arc<Retention>, floor: Dropped, past: Option<Tombstone>) -> Self {
+        let extras = past.map(|past| Box::new(Extras { past: Some(past), ..Extras::default() }));
         Self {
             retention,
             entries: VecDeque::new(),
@@ -207,7 +205,7 @@ impl Ring {
             dropped: floor,
             last_event: 0,
             closed: None,
-            past,
+            extras,
             due_ms: None,
             events_total: 0,
             last_published_at_ms: 0,
@@ -223,7 +221,10 @@ impl Ring {
         self.last_published_at_ms = entry.published_at_ms;
         self.events_total += 1;
         self.rate.count(entry.published_at_ms);
-        self.past = None;
+        if let Some(extras) = &mut self.extras {
+            extras.past = None;
+            self.trim();
+        }
         // Before it is appended: a full ring of a round number of events would double its memory.
         let freed = self.make_room(entry.published_at_ms, entry.cost(), tick);
         self.bytes += entry.cost();
@@ -264,7 +265,33 @@ impl Ring {
     /// Ends the channel; an event after it is a defect of the caller.
     pub(crate) fn close(&mut self, closed: Closed) {
         self.closed = Some(closed);
-        self.past = None;
+        if let Some(extras) = &mut self.extras {
+            extras.close();
+            self.trim();
+        }
+    }
+
+    /// What few channels have, if this one has any of it.
+    pub(crate) fn extras(&self) -> Option<&Extras> {
+        self.extras.as_deref()
+    }
+
+    /// The same, made if need be. Who may have emptied it calls [`trim`](Self::trim) then.
+    #[expect(dead_code, reason = "who stores a wish or a producer's state is yet to come")]
+    pub(crate) fn extras_mut(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    /// Gives the memory of empty extras back.
+    pub(crate) fn trim(&mut self) {
+        if self.extras().is_some_and(Extras::is_empty) {
+            self.extras = None;
+        }
+    }
+
+    /// What is remembered of an earlier life of the channel.
+    pub(crate) fn past(&self) -> Option<Tombstone> {
+        self.extras().and_then(|extras| extras.past)
     }
 
     /// Drops the oldest event; returns the bytes that were freed.
@@ -384,9 +411,10 @@ impl Ring {
         self.rate
     }
 
-    /// Whether the channel never had an event or an end in this life.
+    /// Whether the channel never had an event, an end or anything else to keep in this life.
     pub(crate) fn is_pristine(&self) -> bool {
-        self.last_event == 0 && self.closed.is_none()
+        let is_alive = self.extras().is_some_and(Extras::is_alive);
+        self.last_event == 0 && self.closed.is_none() && !is_alive
     }
 }
 

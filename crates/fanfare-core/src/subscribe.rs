@@ -88,7 +88,7 @@ impl Hub {
         if last && channel.subscribers() == 0 && lock(&channel.ring).is_pristine() {
             let _order = lock(&self.order);
             if lock(&channel.ring).is_pristine() {
-                let bury = |found: &Channel| lock(&found.ring).past.as_deref().copied();
+                let bury = |found: &Channel| lock(&found.ring).past();
                 if self.registry.remove_idle(channel, bury) {
                     self.count_removed(Removal::Unused, false);
                 }
@@ -135,7 +135,7 @@ impl Hub {
             return (channels, true);
         }
         for channel in &mut channels {
-            let past = lock(&channel.ring).past.as_deref().copied();
+            let past = lock(&channel.ring).past();
             let unseen = |past: &Tombstone| past.closed.is_some_and(|closed| closed.seq > seen);
             if let Some(past) = past.filter(unseen) {
                 let ghost = self.registry.ghost(channel.name(), past, worker);
@@ -230,7 +230,7 @@ impl Hub {
 fn has_seen_all(channel: &Channel, seen: u64) -> bool {
     let ring = lock(&channel.ring);
     // An event or an end in this life has cleared what is remembered of an earlier one.
-    let past = ring.past.as_deref().and_then(|past| past.closed);
+    let past = ring.past().and_then(|past| past.closed);
     let ended = ring.closed().or(past);
     ended.is_some_and(|end| end.reason == CloseReason::Deleted || seen >= ring.newest())
 }

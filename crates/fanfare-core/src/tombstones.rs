@@ -83,13 +83,13 @@ impl Tombstones {
     }
 
     /// Takes what is known of a channel that comes back, and the floor of its new ring.
-    pub(crate) fn exhume(&mut self, name: &ChannelName) -> (Dropped, Option<Box<Tombstone>>) {
+    pub(crate) fn exhume(&mut self, name: &ChannelName) -> (Dropped, Option<Tombstone>) {
         let known = self.by_name.remove(name).map(|(number, tombstone)| {
             self.burials.remove(&number);
             tombstone
         });
         let through = known.map_or(self.forgotten_through, |tombstone| tombstone.last_event);
-        (Dropped { through, tick: 0 }, known.map(Box::new))
+        (Dropped { through, tick: 0 }, known)
     }
 
     /// How many were pushed out.
