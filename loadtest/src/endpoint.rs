@@ -41,6 +41,8 @@ pub(crate) struct Endpoint {
     pub(crate) token: Option<String>,
     /// What the names of channels begin with: `<prefix>/<index>`.
     pub(crate) prefix: String,
+    /// What a subscription of one channel asks for besides, such as `?window=50`; empty if nothing.
+    pub(crate) query: String,
 }
 
 impl Endpoint {
@@ -59,7 +61,7 @@ impl Endpoint {
         match self.kind {
             Kind::Nchan => format!("/sub/{channel}"),
             Kind::Mercure => format!("/.well-known/mercure?topic={channel}"),
-            _ => format!("/channels/{channel}"),
+            _ => format!("/channels/{channel}{}", self.query),
         }
     }
 
@@ -104,6 +106,28 @@ impl Endpoint {
         request.extend_from_slice(
             b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n",
         );
+        request
+    }
+
+    /// The head of the HTTP/1.1 request that publishes an event stream to a channel as it comes, and
+    /// closes the channel at its end.
+    pub(crate) fn publish_stream(&self, channel: u32) -> Vec<u8> {
+        let mut request = self.head("POST", &self.stream_path(channel));
+        request.extend_from_slice(
+            b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        request
+    }
+
+    /// The path and query of that request.
+    pub(crate) fn stream_path(&self, channel: u32) -> String {
+        format!("/channels/{}?close=done", self.channel(channel))
+    }
+
+    /// The HTTP/1.1 request that closes a channel.
+    pub(crate) fn close(&self, channel: u32) -> Vec<u8> {
+        let mut request = self.head("POST", &self.stream_path(channel));
+        request.extend_from_slice(b"Content-Length: 0\r\n\r\n");
         request
     }
 

@@ -3,7 +3,11 @@
 //! `0000000123456789012 0000000042 tuvw…`: nanoseconds since the generator began, the number of the
 //! event in its channel from 1, and padding that depends on the number and on the place in it.
 
+mod chunk;
+
 use std::{io::Write as _, sync::OnceLock, time::Instant};
+
+pub(crate) use self::chunk::{take, write_chunk};
 
 /// The shortest data that has room for stamp and number, in bytes.
 pub(crate) const DATA_BYTES_MIN: usize = STAMP_DIGITS + 1 + NUMBER_DIGITS + 1;

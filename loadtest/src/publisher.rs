@@ -128,6 +128,15 @@ impl Publisher {
         self.log
     }
 
+    /// Closes a channel; its next event would be refused.
+    pub(crate) async fn close(&mut self, channel: u32) -> io::Result<()> {
+        self.stream.write_all(&self.endpoint.close(channel)).await?;
+        match self.answer().await? {
+            (200..300, _) => Ok(()),
+            (status, _) => Err(io::Error::other(format!("a close got status {status}"))),
+        }
+    }
+
     /// Reads an answer; returns its status and where its body begins.
     async fn answer(&mut self) -> io::Result<(u16, usize)> {
         self.answer.clear();
@@ -191,16 +200,29 @@ impl LinePublisher {
 
     /// Adds the next event of a channel with data of `size` bytes to what [`Self::flush`] sends.
     pub(crate) fn add(&mut self, channel: u32, size: usize) {
+        let number = self.begin_line(channel);
+        self.lines.push(b'"');
+        payload::write(&mut self.lines, payload::now_ns(), number, size);
+        self.lines.extend_from_slice(b"\"}\n");
+    }
+
+    /// Adds the chunk of the next token of a channel.
+    pub(crate) fn add_chunk(&mut self, stamp_ns: u64, channel: u32) {
+        let number = self.begin_line(channel);
+        payload::write_chunk(&mut self.lines, stamp_ns, number);
+        self.lines.extend_from_slice(b"}\n");
+    }
+
+    /// Begins the line of the next event of a channel, up to its data; returns its number.
+    fn begin_line(&mut self, channel: u32) -> u64 {
         let newest = self.publisher.log.newest.entry(channel).or_default();
         *newest += 1;
         self.publisher.log.events += 1;
-        let lines = &mut self.lines;
         let endpoint = &self.publisher.endpoint;
         // Writing to memory does not fail.
         let _infallible =
-            write!(lines, "{{\"channel\":\"{}/{channel}\",\"data\":\"", endpoint.prefix);
-        payload::write(lines, payload::now_ns(), *newest, size);
-        lines.extend_from_slice(b"\"}\n");
+            write!(self.lines, "{{\"channel\":\"{}/{channel}\",\"data\":", endpoint.prefix);
+        *newest
     }
 
     /// Bytes that wait for [`Self::flush`].

@@ -96,9 +96,15 @@ pub(crate) struct Spent {
 impl Run {
     /// Starts the server and the fleet.
     pub(crate) fn start(common: &Common, scenario: &str) -> io::Result<Self> {
+        Self::start_asking(common, scenario, "")
+    }
+
+    /// The same with subscribers whose requests have a query.
+    pub(crate) fn start_asking(common: &Common, scenario: &str, query: &str) -> io::Result<Self> {
         let (server_cpus, cpus) = common.server.cpus()?;
         cpus.enter()?;
-        let server = Server::start(&common.server, scenario)?;
+        let mut server = Server::start(&common.server, scenario)?;
+        query.clone_into(&mut server.endpoint.query);
         let threads = common.threads.unwrap_or(cpus.len());
         let fleet = Fleet::start(&server.endpoint, threads, &cpus)?;
         let progress = if common.quiet { ProgressBar::hidden() } else { ProgressBar::no_length() };

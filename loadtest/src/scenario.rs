@@ -12,6 +12,7 @@ pub(crate) mod restart;
 pub(crate) mod slow;
 pub(crate) mod soak;
 pub(crate) mod storm;
+pub(crate) mod streams;
 
 use std::io;
 
@@ -32,6 +33,7 @@ pub(crate) enum Scenario {
     Slow(slow::Slow),
     Soak(soak::Soak),
     Storm(storm::Storm),
+    Streams(streams::Streams),
 }
 
 impl Scenario {
@@ -52,6 +54,7 @@ impl Scenario {
                 Self::Slow(scenario) => scenario.run(common).await,
                 Self::Soak(scenario) => Box::pin(scenario.run(common)).await,
                 Self::Storm(scenario) => scenario.run(common).await,
+                Self::Streams(scenario) => Box::pin(scenario.run(common)).await,
             }
         })
     }

@@ -92,7 +92,7 @@ impl Server {
     pub(crate) fn start(args: &ServerArgs, prefix: &str) -> io::Result<Self> {
         let address = args.url.map_or_else(free_address, Ok)?;
         let (kind, token, prefix) = (args.target, args.token.clone(), prefix.to_owned());
-        let endpoint = Endpoint { kind, address, token, prefix };
+        let endpoint = Endpoint { kind, address, token, prefix, query: String::new() };
         let (admin, pid) = (args.admin, args.pid);
         let mut server = Self { endpoint, admin, pid, child: None, directory: None };
         if args.url.is_none() {

@@ -1,5 +1,7 @@
-//! A streaming publish: a chunked body of lines `{"channel":"narrow/17","data":"..."}`, exactly
-//! like this and without escapes, each of them an event for `/channels/narrow/17`.
+//! A streaming publish: a chunked body of lines, each of them an event. To `/events` they are
+//! `{"channel":"narrow/17","data":"..."}`, exactly like this and without escapes, for
+//! `/channels/narrow/17`, and the same with `streams` and with an object as data. To any other path
+//! they are `data: ...` for that path, with empty lines between them.
 
 use std::mem;
 
@@ -12,6 +14,8 @@ use crate::bare::{chunked::Chunked, request::REQUEST_BYTES_MAX, server::Server};
 pub(super) struct Lines {
     /// Where in its framing.
     body: Chunked,
+    /// The channel of all lines, if they do not name it.
+    channel: Option<usize>,
     /// A line whose end has not come yet.
     begun: Vec<u8>,
     /// The number of its first event.
@@ -23,6 +27,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// Lines for a channel, or for those that they name.
+    pub(super) fn to(channel: Option<usize>) -> Self {
+        Self { channel, ..Self::default() }
+    }
+
     /// Whether the body has ended.
     pub(super) fn is_done(&self) -> bool {
         self.body == Chunked::Done
@@ -78,8 +87,16 @@ impl Server {
     }
 
     fn line(&mut self, lines: &mut Lines, line: &[u8]) -> Result<(), &'static str> {
-        let (number, data) = parse(line).ok_or("a line is not an event for narrow/NUMBER")?;
-        let channel = self.numbered_channel(number);
+        let (channel, data) = match lines.channel {
+            Some(_) if line.is_empty() => return Ok(()),
+            Some(channel) => {
+                (channel, line.strip_prefix(b"data: ").ok_or("a line of a stream is no data")?)
+            }
+            None => {
+                let (kind, number, data) = parse(line).ok_or("a line names no NAME/NUMBER")?;
+                (self.numbered_channel(kind, number), data)
+            }
+        };
         lines.last = self.publish(channel, data);
         if lines.accepted == 0 {
             lines.first = lines.last;
@@ -89,13 +106,22 @@ impl Server {
     }
 }
 
-/// The number of a line's channel, and its data.
-fn parse(line: &[u8]) -> Option<(usize, &[u8])> {
-    let name = line.strip_prefix(br#"{"channel":"narrow/"#)?;
-    let (digits, rest) = name.split_at(memchr(b'"', name)?);
-    let data = rest.strip_prefix(br#"","data":""#)?.strip_suffix(br#""}"#)?;
+/// What a line's channel begins with, its number, and the data.
+fn parse(line: &[u8]) -> Option<(&'static str, usize, &[u8])> {
+    let name = line.strip_prefix(br#"{"channel":""#)?;
+    let (digits, kind) = match name.strip_prefix(b"narrow/") {
+        Some(digits) => (digits, "narrow"),
+        None => (name.strip_prefix(b"streams/")?, "streams"),
+    };
+    let (digits, rest) = digits.split_at(memchr(b'"', digits)?);
+    let data = rest.strip_prefix(br#"","data":"#)?.strip_suffix(b"}")?;
+    let data = match data.strip_prefix(b"\"") {
+        Some(data) => data.strip_suffix(b"\"")?,
+        None if data.starts_with(b"{") && data.ends_with(b"}") => data,
+        None => return None,
+    };
     let number = str::from_utf8(digits).ok()?.parse().ok()?;
-    (number < NUMBERS_MAX).then_some((number, data))
+    (number < NUMBERS_MAX).then_some((kind, number, data))
 }
 
 /// Channels that lines can name.
@@ -108,7 +134,9 @@ mod tests {
     #[test]
     fn lines_are_exactly_alike() {
         let line = br#"{"channel":"narrow/17","data":"a, "b"}"#;
-        assert_eq!(parse(line), Some((17, &br#"a, "b"#[..])));
+        assert_eq!(parse(line), Some(("narrow", 17, &br#"a, "b"#[..])));
+        let line = br#"{"channel":"streams/17","data":{"a":[]}}"#;
+        assert_eq!(parse(line), Some(("streams", 17, &br#"{"a":[]}"#[..])));
         for line in [
             "",
             r#"{"channel":"wide/17","data":"a"}"#,
@@ -116,6 +144,8 @@ mod tests {
             r#"{"channel":"narrow/1048576","data":"a"}"#,
             r#"{"channel":"narrow/17", "data":"a"}"#,
             r#"{"channel":"narrow/17","data":"a"}x"#,
+            r#"{"channel":"streams/17","data":{}"#,
+            r#"{"channel":"streams/17","data":7}"#,
         ] {
             assert_eq!(parse(line.as_bytes()), None, "{line}");
         }

@@ -21,6 +21,7 @@ use socket2::SockRef;
 use crate::bare::{
     channel::{Channel, Failed, Subscriber, encode, send_to_all},
     history::History,
+    lines::Lines,
     peer::{Behind, Owed, Peer, STREAM_HEAD, Talk},
     request::{self, Action},
 };
@@ -34,7 +35,7 @@ pub(super) struct Server {
     channels: Vec<Channel>,
     /// The index of each channel.
     by_path: HashMap<String, usize>,
-    /// The index of `/channels/narrow/NUMBER`.
+    /// The index of `/channels/narrow/NUMBER`, or with `streams`: a scenario has one of them.
     by_number: Vec<Option<usize>>,
     /// Frames that a channel keeps.
     frames_kept: usize,
@@ -204,7 +205,9 @@ impl Server {
                     rest = &body[data_bytes..];
                 }
                 Action::Lines => {
-                    talk.lines = Some(Box::default());
+                    let is_one = request.path != "/events";
+                    let channel = is_one.then(|| self.channel(request.path));
+                    talk.lines = Some(Box::new(Lines::to(channel)));
                     rest = body;
                 }
             }
@@ -316,11 +319,11 @@ impl Server {
     }
 
     /// The index of the channel that a line names.
-    pub(super) fn numbered_channel(&mut self, number: usize) -> usize {
+    pub(super) fn numbered_channel(&mut self, kind: &str, number: usize) -> usize {
         if let Some(Some(channel)) = self.by_number.get(number) {
             return *channel;
         }
-        let channel = self.channel(&format!("/channels/narrow/{number}"));
+        let channel = self.channel(&format!("/channels/{kind}/{number}"));
         self.by_number.resize(self.by_number.len().max(number + 1), None);
         self.by_number[number] = Some(channel);
         channel

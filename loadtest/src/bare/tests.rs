@@ -143,6 +143,32 @@ fn lines_are_relayed_however_they_are_cut() {
 }
 
 #[test]
+fn a_stream_to_one_channel_is_relayed() {
+    let address = start(Baseline::Relay);
+    let mut both = [7, 7].map(|number| Client::subscribe(address, &streams(number), ""));
+    let mut other = Client::subscribe(address, &streams(8), "");
+    let mut publisher = Client::connect(address);
+    publisher.send(&format!(
+        "POST {}?close=done HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+        streams(7),
+        chunked("data: {\"a\":1}\n\ndata: b\n\n", 5)
+    ));
+    for (number, data) in [(1, "{\"a\":1}"), (2, "b")] {
+        both.iter_mut().for_each(|client| client.expect(&frame(number, data)));
+    }
+    publisher.expect(&ok("{\"first_id\":\"bare-1\",\"last_id\":\"bare-2\",\"accepted\":2}"));
+    let line = "{\"channel\":\"streams/8\",\"data\":{\"c\":[]}}\n";
+    let request = "POST /events HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    publisher.send(&format!("{request}{}", chunked(line, 9)));
+    other.expect(&frame(3, "{\"c\":[]}"));
+    both.into_iter().for_each(Client::expect_nothing);
+}
+
+fn streams(number: usize) -> String {
+    format!("/channels/streams/{number}")
+}
+
+#[test]
 fn a_stream_longer_than_any_buffer_is_relayed_whole() {
     let address = start(Baseline::Relay);
     let mut client = Client::subscribe(address, "/channels/narrow/1", "");
@@ -165,6 +191,7 @@ fn what_is_no_event_is_refused() {
     for request in [
         "POST /events HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n",
         "POST /events HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+        "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n: a\n\r\n",
         "DELETE /a HTTP/1.1\r\n\r\n",
     ] {
         let mut client = Client::connect(start(Baseline::Relay));

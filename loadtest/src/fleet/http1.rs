@@ -41,9 +41,9 @@ pub(crate) async fn subscribe(
         return add(&class.refused, 1);
     };
     let open = Open::new(&subscriber, &shared);
-    read(stream, body, &subscriber, &shared).await;
+    let is_whole = read(stream, body, &subscriber, &shared).await;
     drop(open);
-    add(&class.ended, 1);
+    subscriber.end(is_whole, &shared);
 }
 
 /// Counts a stream as open while it lives.
@@ -134,8 +134,13 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(usize, bool)>> {
     Ok(Some((length, is("transfer-encoding", "chunked"))))
 }
 
-/// Reads a stream to its end.
-async fn read(mut stream: TcpStream, mut body: Body, subscriber: &Subscriber, shared: &Shared) {
+/// Reads a stream to its end; returns whether it came whole.
+async fn read(
+    mut stream: TcpStream,
+    mut body: Body,
+    subscriber: &Subscriber,
+    shared: &Shared,
+) -> bool {
     let class = shared.class(subscriber);
     let at_once = match subscriber.reading {
         Reading::Fast => usize::MAX,
@@ -149,7 +154,8 @@ async fn read(mut stream: TcpStream, mut body: Body, subscriber: &Subscriber, sh
             })
         });
         match found.await {
-            Ok(0) | Err(_) => return,
+            Ok(0) => return body.is_whole(),
+            Err(_) => return false,
             Ok(read) => add(&class.bytes, read as u64),
         }
         if at_once != usize::MAX {

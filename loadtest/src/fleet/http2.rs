@@ -65,15 +65,19 @@ async fn read(sender: SendRequest<&'static [u8]>, subscriber: Rc<Subscriber>, sh
     };
     let open = Open::new(&subscriber, &shared);
     let mut body = Body::default();
-    while let Some(Ok(bytes)) = stream.data().await {
+    let is_whole = loop {
+        let bytes = match stream.data().await {
+            Some(Ok(bytes)) => bytes,
+            end => break end.is_none() && body.is_whole(),
+        };
         add(&class.bytes, bytes.len() as u64);
         body.take(&bytes, &subscriber, &shared);
         if stream.flow_control().release_capacity(bytes.len()).is_err() {
-            break;
+            break false;
         }
-    }
+    };
     drop(open);
-    add(&class.ended, 1);
+    subscriber.end(is_whole, &shared);
 }
 
 async fn request(

@@ -47,6 +47,8 @@ pub(crate) struct Subscriber {
     pub(crate) position: Cell<Position>,
     /// The last id it saw.
     pub(crate) last_id: RefCell<Vec<u8>>,
+    /// Whether it was told that its channel is done.
+    pub(crate) is_done: Cell<bool>,
 }
 
 impl Subscriber {
@@ -60,6 +62,12 @@ impl Subscriber {
         let mut last_id = self.last_id.borrow_mut();
         last_id.clear();
         last_id.extend_from_slice(id);
+    }
+
+    /// Counts its stream as ended, which it was as it should if it `is_whole` and was told so.
+    pub(crate) fn end(&self, is_whole: bool, shared: &Shared) {
+        let class = shared.class(self);
+        add(if is_whole && self.is_done.get() { &class.finished } else { &class.ended }, 1);
     }
 
     /// The HTTP/1.1 request that subscribes it after the last event that it saw.
@@ -114,6 +122,12 @@ impl Body {
     /// A body in the chunked transfer coding.
     pub(crate) fn chunked() -> Self {
         Self { chunked: Some(Chunked::default()), ..Self::default() }
+    }
+
+    /// Whether nothing is missing, if its stream ends here.
+    pub(crate) fn is_whole(&self) -> bool {
+        let is_last = |chunked| chunked == Chunked::Done;
+        self.parser.is_between_events() && self.chunked.is_none_or(is_last)
     }
 
     /// Takes bytes of the body.
@@ -198,11 +212,11 @@ impl Events<'_> {
 
     /// Remembers the event that `piece` is, which was checked just now.
     fn remember(&mut self, piece: &[u8]) {
-        let mut only = None;
+        let mut tokens = Vec::new();
         let read = Parser::default().feed(piece, |event| {
-            only = payload::read(event.data);
+            payload::take(event.data, |stamp_ns, number| tokens.push((stamp_ns, number)));
         });
-        if let (Ok(()), Some((stamp_ns, number))) = (read, only) {
+        if let (Ok(()), &[(stamp_ns, number)]) = (read, &tokens[..]) {
             let id = self.subscriber.last_id.borrow();
             self.channel.known.remember(number, stamp_ns, &id, piece);
         }
@@ -214,31 +228,51 @@ impl Events<'_> {
         if !event.id.is_empty() {
             subscriber.saw(event.id);
         }
-        let mut position = subscriber.position.get();
         if event.kind.starts_with(b"fanfare.") {
-            if event.kind == b"fanfare.gap" {
-                add(&class.gaps, 1);
-                position.gap();
-                subscriber.position.set(position);
+            return self.take_control(event);
+        }
+        let mut position = subscriber.position.get();
+        let (before, mut is_again) = (self.count, false);
+        let agreed = payload::take(event.data, |stamp_ns, number| {
+            let step = position.advance(number);
+            match step {
+                Step::Next => {}
+                Step::Again => add(&class.doubled, 1),
+                Step::Lost(events) => add(&class.lost, events),
             }
-            return;
-        }
-        let Some((stamp_ns, number)) = payload::read(event.data) else {
-            return add(&class.wrong, 1);
-        };
-        let step = position.advance(number);
-        match step {
-            Step::Next => {}
-            Step::Again => add(&class.doubled, 1),
-            Step::Lost(events) => add(&class.lost, events),
-        }
+            is_again |= step == Step::Again;
+            self.count += 1;
+            self.latencies.saturating_record(self.now_ns.saturating_sub(stamp_ns));
+        });
         subscriber.position.set(position);
-        self.count += 1;
-        if !self.channel.ids.agree(number, event.id, event.data) || (same_id && step != Step::Again)
+        let Some(agreed) = agreed else { return add(&class.wrong, 1) };
+        if self.count > before + 1 {
+            add(&class.merged, self.count - before - 1);
+        }
+        let newest = position.newest();
+        if !self.channel.ids.agree(newest, event.id, &agreed)
+            || (same_id && !is_again)
+            || subscriber.is_done.get()
         {
             add(&class.wrong, 1);
         }
-        self.latencies.saturating_record(self.now_ns.saturating_sub(stamp_ns));
+    }
+
+    /// Takes what the hub itself says.
+    fn take_control(&self, event: Event<'_>) {
+        let Self { subscriber, class, .. } = *self;
+        match event.kind {
+            b"fanfare.gap" => {
+                add(&class.gaps, 1);
+                let mut position = subscriber.position.get();
+                position.gap();
+                subscriber.position.set(position);
+            }
+            b"fanfare.end" if memchr::memmem::find(event.data, br#""done""#).is_some() => {
+                subscriber.is_done.set(true);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -246,17 +280,24 @@ impl Events<'_> {
 mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
 
-    use super::*;
+    use super::{super::tally::Counts, *};
     use crate::endpoint::Kind;
 
     /// How many events are counted, and how many of them as wrong, when each subscriber gets the
     /// stream that stands for it.
     fn count(streams: &[Vec<u8>]) -> (u64, u64) {
+        let counts = counts(streams);
+        (counts.events, counts.wrong)
+    }
+
+    /// The same with all counts. The streams end after that.
+    fn counts(streams: &[Vec<u8>]) -> Counts {
         let endpoint = Endpoint {
             kind: Kind::Fanfare,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             token: None,
             prefix: "test".to_owned(),
+            query: String::new(),
         };
         let shared = Shared {
             endpoint,
@@ -274,14 +315,16 @@ mod tests {
                 reading: Reading::Fast,
                 position: Cell::default(),
                 last_id: RefCell::default(),
+                is_done: Cell::default(),
             };
             let mut position = subscriber.position.get();
             position.expect(1);
             subscriber.position.set(position);
-            Body::default().take(stream, &subscriber, &shared);
+            let mut body = Body::default();
+            body.take(stream, &subscriber, &shared);
+            subscriber.end(body.is_whole(), &shared);
         }
-        let counts = shared.tally.all();
-        (counts.events, counts.wrong)
+        shared.tally.all()
     }
 
     fn event(id: &str, number: u64, size: usize) -> Vec<u8> {
@@ -311,5 +354,51 @@ mod tests {
         assert_eq!(count(&[same]), (2, 1));
         let none = [event("", 1, 100), event("", 2, 100)].concat();
         assert_eq!(count(&[none]), (2, 0));
+    }
+
+    /// A stream of chunks, one or more tokens in each.
+    fn chunks(all: &[std::ops::RangeInclusive<u64>]) -> Vec<u8> {
+        let mut stream = Vec::new();
+        for numbers in all {
+            let mut chunk = Vec::new();
+            payload::write_chunk(&mut chunk, 5, *numbers.start());
+            let mut chunk: serde_json::Value = serde_json::from_slice(&chunk).unwrap();
+            let mut content = Vec::new();
+            numbers.clone().for_each(|number| payload::write(&mut content, 5, number, 0));
+            chunk["choices"][0]["delta"]["content"] = String::from_utf8(content).unwrap().into();
+            let id = numbers.end();
+            stream.extend_from_slice(format!("id: e-{id}\ndata: {chunk}\n\n").as_bytes());
+        }
+        stream
+    }
+
+    #[test]
+    fn merged_tokens_are_each_looked_at() {
+        let alone = chunks(&[1..=1, 2..=2, 3..=3, 4..=4]);
+        let counts = counts(&[alone.clone(), chunks(&[1..=1, 2..=4]), chunks(&[1..=3, 4..=4])]);
+        assert_eq!((counts.events, counts.merged, counts.wrong), (12, 4, 0));
+        let missing = self::counts(&[chunks(&[1..=1, 3..=4])]);
+        assert_eq!((missing.lost, missing.doubled), (1, 0));
+        let again = self::counts(&[chunks(&[1..=2, 2..=3])]);
+        assert_eq!((again.lost, again.doubled), (0, 1));
+        let renamed = String::from_utf8(chunks(&[1..=4])).unwrap().replace("e-4", "e-3");
+        assert_eq!(count(&[alone, renamed.into_bytes()]).1, 1, "the id is not the last one's");
+    }
+
+    #[test]
+    fn a_stream_is_finished_if_it_was_told_so_and_came_whole() {
+        let end =
+            |reason: &str| format!("event: fanfare.end\ndata: {{\"reason\":\"{reason}\"}}\n\n");
+        let with = |more: &str| [chunks(&[1..=1]), more.as_bytes().to_vec()].concat();
+        let ends = |stream| {
+            let counts = counts(&[stream]);
+            (counts.finished, counts.ended, counts.wrong)
+        };
+        assert_eq!(ends(with(&end("done"))), (1, 0, 0));
+        assert_eq!(ends(with("")), (0, 1, 0), "it was not told");
+        assert_eq!(ends(with(&end("error"))), (0, 1, 0));
+        assert_eq!(ends(with(&(end("done") + "data"))), (0, 1, 0), "something is begun");
+        let after = [end("done").into_bytes(), chunks(&[1..=1])].concat();
+        assert_eq!(ends(after), (1, 0, 1), "an event after the end");
     }
 }

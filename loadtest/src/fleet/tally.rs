@@ -20,10 +20,14 @@ pub(crate) struct Class {
     pub(crate) connects: AtomicU64,
     /// Attempts that failed: no connection, or another answer than an event stream.
     pub(crate) refused: AtomicU64,
-    /// Streams that the server ended.
+    /// Streams that the server ended, or cut, without having told of the end of their channel.
     pub(crate) ended: AtomicU64,
+    /// Streams that came to an end, whole, after `fanfare.end` had told that their channel is done.
+    pub(crate) finished: AtomicU64,
     /// Events.
     pub(crate) events: AtomicU64,
+    /// Those of them that came in one with others, apart from the last of each.
+    pub(crate) merged: AtomicU64,
     /// Bytes from the server, heads and framing included.
     pub(crate) bytes: AtomicU64,
     /// Events that did not come.
@@ -46,7 +50,9 @@ pub(crate) struct Counts {
     pub(crate) connects: u64,
     pub(crate) refused: u64,
     pub(crate) ended: u64,
+    pub(crate) finished: u64,
     pub(crate) events: u64,
+    pub(crate) merged: u64,
     pub(crate) bytes: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
@@ -69,7 +75,9 @@ impl Tally {
             connects: class.connects.load(Relaxed),
             refused: class.refused.load(Relaxed),
             ended: class.ended.load(Relaxed),
+            finished: class.finished.load(Relaxed),
             events: class.events.load(Relaxed),
+            merged: class.merged.load(Relaxed),
             bytes: class.bytes.load(Relaxed),
             lost: class.lost.load(Relaxed),
             doubled: class.doubled.load(Relaxed),
@@ -86,7 +94,9 @@ impl Tally {
             connects: sum.connects + one.connects,
             refused: sum.refused + one.refused,
             ended: sum.ended + one.ended,
+            finished: sum.finished + one.finished,
             events: sum.events + one.events,
+            merged: sum.merged + one.merged,
             bytes: sum.bytes + one.bytes,
             lost: sum.lost + one.lost,
             doubled: sum.doubled + one.doubled,

@@ -135,6 +135,7 @@ impl Members {
                 reading: group.reading,
                 position: Cell::default(),
                 last_id: RefCell::default(),
+                is_done: Cell::default(),
             })
         };
         let subscribers = group.channels.iter().map(subscriber).collect();

@@ -327,6 +327,7 @@ mod tests {
             address: SocketAddr::from(([127, 0, 0, 1], 1)),
             token: None,
             prefix: "test".to_owned(),
+            query: String::new(),
         })
     }
 
