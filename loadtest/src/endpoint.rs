@@ -109,7 +109,7 @@ impl Endpoint {
         request
     }
 
-    /// The head of the HTTP/1.1 request that publishes an event stream to a channel as it comes, and
+    /// The head of the HTTP/1.1 request that publishes an event stream to a channel as it comes and
     /// closes the channel at its end.
     pub(crate) fn publish_stream(&self, channel: u32) -> Vec<u8> {
         let mut request = self.head("POST", &self.stream_path(channel));
