@@ -63,7 +63,8 @@ impl Source {
 
     /// Whether it is the manifest of one of our crates.
     pub(crate) fn is_crate_manifest(&self) -> bool {
-        let is_member = self.path.components().count() > 1;
+        // What stands under examples/ is copied by users, and no member of the workspace.
+        let is_member = self.path.components().count() > 1 && !self.path.starts_with("examples");
         is_member && self.path.ends_with("Cargo.toml")
     }
 }
@@ -122,4 +123,5 @@ fn files_are_told_apart() {
     assert!(source("crates/x/Cargo.toml").is_crate_manifest());
     assert!(source("benches/Cargo.toml").is_crate_manifest());
     assert!(!source("Cargo.toml").is_crate_manifest());
+    assert!(!source("examples/x/Cargo.toml").is_crate_manifest());
 }

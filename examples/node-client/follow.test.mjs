@@ -1,0 +1,3 @@
+import { testClient } from "../tests/follow.mjs";
+
+testClient(import.meta.dirname, "follow.mjs", ["node", "follow.mjs"]);
