@@ -1,45 +1,13 @@
 """httpx-sse, unchanged, against the hub: a widespread client that does not follow the specification
 in all things, and which the hub therefore spares (API.md, rule 2 of the wire)."""
 
-import os
 import queue
-import re
-import subprocess
 import threading
-import time
 
 import httpx
-import pytest
 from httpx_sse import connect_sse
 
-DEADLINE_S = 10
-
-
-class Hub:
-    """A hub in a process of its own, on ports that are free."""
-
-    def __init__(self):
-        env = {name: value for name, value in os.environ.items() if name != "FANFARE_BIN"}
-        listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen(
-            [os.environ["FANFARE_BIN"], "serve", *listen],
-            env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        )
-        for line in self.process.stdout:
-            if found := re.fullmatch(r" +hub +(http://127\.0\.0\.1:\d+)\n", line):
-                self.url = found[1]
-                return
-        raise AssertionError("the hub did not say where it listens")
-
-    def publish(self, channel, data, **query):
-        answer = httpx.post(f"{self.url}/channels/{channel}", content=data, params=query)
-        assert answer.status_code == 200, answer.text
-        return answer.json()["id"]
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
+from hub import DEADLINE_S, until
 
 
 class Recording(httpx.HTTPTransport):
@@ -93,20 +61,6 @@ class Subscriber:
     def take(self, count):
         """The next events, as (id, event, data)."""
         return [(e.id, e.event, e.data) for e in (self.next() for _ in range(count))]
-
-
-@pytest.fixture
-def hub():
-    hub = Hub()
-    yield hub
-    hub.kill()
-
-
-def until(condition, what):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.01)
 
 
 def test_live_events_arrive_in_order(hub):
