@@ -1,5 +1,5 @@
-"""A stream of tokens that was relayed through a channel, read by the clients of OpenAI and Anthropic,
-unchanged but for the transport that asks the hub: they give what they give for the original."""
+"""A stream of tokens that was relayed through a channel, read by the clients of OpenAI and
+Anthropic, unchanged but for the transport that asks the hub: as they read the original."""
 
 import json
 import subprocess
