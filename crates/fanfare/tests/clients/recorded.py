@@ -3,7 +3,7 @@ bytes. Text, ids and times are made up; fields and their order are those of the 
 
 import json
 
-TEXTS = ["Hello", ",", " wörld", " \U0001f9c0", "!\n\n", "  two\u2028lines", ' "quoted"', " \\", "."]
+TEXTS = ["Hello", ",", " wörld", " \U0001f9c0", "!\n\n", "  two\u2028lines", ' "quoted"', " \\"]
 
 
 def sse(data, event=None):
