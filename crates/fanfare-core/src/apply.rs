@@ -25,8 +25,16 @@ impl Hub {
     pub fn apply(&self, seq: u64, publication: Publication) -> Result<Placed, Refusal> {
         let mut order = lock(&self.order);
         assert!(seq > order.journal.newest(), "events are applied in order");
-        let Publication { channel: name, change, key, now_us } = publication;
+        let Publication { channel: name, change, producer, key, now_us } = publication;
         let now_ms = now_us / 1_000;
+        let producer = producer.filter(|_| !matches!(change, Change::Delete));
+        assert!(producer.is_some() || !matches!(change, Change::Claim), "a producer claims");
+        if let Some(producer) = &producer
+            && let Some(done) =
+                self.check_producer(&mut order, seq, &name, producer, (&change, now_us))?
+        {
+            return Ok(done);
+        }
         let mut remember = None;
         if let (Some(key), Change::Event(draft, _)) = (key, &change) {
             // Before anything else: a retry is answered even if its channel has ended since.
@@ -36,7 +44,14 @@ impl Hub {
                 None => remember = Some((order.keys.digest(draft.content()), scoped)),
             }
         }
+        let mut event = None;
         let (channel, placed) = match change {
+            Change::Claim => {
+                let channel = self.find_or_create(&name)?;
+                let closed = lock(&channel.ring).closed();
+                closed.map_or(Ok(()), |closed| Err(Refusal::Closed(closed.reason)))?;
+                (channel, self.watermark())
+            }
             Change::Delete => {
                 let channel = self.registry.find(&name).ok_or(Refusal::NoChannel)?;
                 (channel.clone(), self.delete(&mut order, seq, &channel, now_us))
@@ -48,6 +63,7 @@ impl Hub {
             Change::Event(draft, close) => {
                 let channel = self.find_or_create(&name)?;
                 self.push(&mut order, seq, &channel, draft, now_us)?;
+                event = Some(seq);
                 if let Some(reason) = close {
                     self.close(&mut order, seq + 1, &channel, reason, now_us);
                 }
@@ -57,9 +73,11 @@ impl Hub {
         if let Some((digest, scoped)) = remember {
             order.keys.remember(scoped, digest, placed, now_ms);
         }
+        let note = |of| self.note_producer(&mut order, &channel, of, (event, now_us));
+        let producer = producer.as_ref().and_then(note);
         self.keep_bounds(&mut order);
         let id = self.id(placed);
-        Ok(Placed { id, subscribers: 0, duplicate: false, channel: Some(channel) })
+        Ok(Placed { id, subscribers: 0, duplicate: false, channel: Some(channel), producer })
     }
 
     /// Tells the workers of a publication that was applied, and counts who it reaches.
@@ -69,7 +87,8 @@ impl Hub {
         // publication, or this sees its interest.
         fence(Ordering::SeqCst);
         let patterns = self.patterns.load(Ordering::Acquire) > 0;
-        if !placed.duplicate {
+        // The duplicate of a producer may have closed its channel.
+        if !placed.duplicate || placed.producer.is_some() {
             for worker in channel.interested() {
                 self.doorbells[worker].mark(channel, worker);
             }
@@ -102,7 +121,8 @@ impl Hub {
             Known::New => Ok(None),
             Known::Same(seq) => {
                 let channel = self.registry.find(&scoped.0);
-                Ok(Some(Placed { id: self.id(seq), subscribers: 0, duplicate: true, channel }))
+                let id = self.id(seq);
+                Ok(Some(Placed { id, subscribers: 0, duplicate: true, channel, producer: None }))
             }
             Known::Different => Err(Refusal::KeyReused),
             Known::Full => {
@@ -149,7 +169,7 @@ impl Hub {
     }
 
     /// Ends a channel at `seq`, or finds it ended; returns where the end stands.
-    fn close(
+    pub(crate) fn close(
         &self,
         order: &mut Order,
         seq: u64,
@@ -180,6 +200,7 @@ impl Hub {
             let mut ring = lock(&channel.ring);
             let was_closed = ring.closed().is_some();
             order.bytes -= ring.clear(tick);
+            order.producers_bytes -= ring.forget_producers();
             ring.close(closed);
             order.schedule.remove(&mut ring, channel);
             (Tombstone { last_event: ring.newest(), closed: Some(closed) }, was_closed)
@@ -209,7 +230,7 @@ impl Hub {
         loop {
             let limit = if order.journal.len() > order.bounds.journal_events_max {
                 Limit::JournalEvents
-            } else if order.bytes + order.journal.removed_bytes() > order.bounds.rings_bytes_max {
+            } else if order.budgeted_bytes() > order.bounds.rings_bytes_max {
                 Limit::RingsBytes
             } else {
                 return;

@@ -14,6 +14,7 @@ use crate::{
     id::EventId,
     keys::IdempotencyKey,
     name::ChannelName,
+    producers::{Producer, ProducerAt, ProducerRefusal},
     sync::{Mutex, lock},
 };
 
@@ -24,6 +25,8 @@ pub struct Publication {
     pub channel: ChannelName,
     /// What happens to it.
     pub change: Change,
+    /// Who does it, if it counts its events. It has no key then.
+    pub producer: Option<Producer>,
     /// Publishes once, however often it is sent.
     pub key: Option<IdempotencyKey>,
     /// The time, in Unix microseconds.
@@ -33,6 +36,8 @@ pub struct Publication {
 /// What happens to a channel.
 #[derive(Debug)]
 pub enum Change {
+    /// Its producer begins an epoch, or says that it is there.
+    Claim,
     /// It ends.
     Close(CloseReason),
     /// It ends, and its events go now.
@@ -44,14 +49,17 @@ pub enum Change {
 /// What was accepted.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    /// The id of the event, or of the end where there was no event.
+    /// The id of the event, or of the end where there was no event; of what is newest where there
+    /// was neither.
     pub id: EventId,
     /// Subscribers that the channel has.
     pub subscribers: u64,
-    /// Whether an idempotency key says that it was published before.
+    /// Whether an idempotency key or its producer says that it was published before.
     pub duplicate: bool,
     /// The channel, for who keeps publishing on it; none for a duplicate of a removed one.
     pub channel: Option<Arc<Channel>>,
+    /// How far its producer is now, if it has one.
+    pub producer: Option<ProducerAt>,
 }
 
 /// Why a publication was not accepted.
@@ -70,6 +78,8 @@ pub enum Refusal {
     NoAnswer,
     /// A delete of a channel that does not exist.
     NoChannel,
+    /// The producer may not.
+    Producer(ProducerRefusal),
 }
 
 impl fmt::Display for Refusal {
@@ -89,6 +99,7 @@ impl fmt::Display for Refusal {
                 f.write_str("the broker gave no answer: whether it was published is not known")
             }
             Self::NoChannel => f.write_str("the channel does not exist"),
+            Self::Producer(refusal) => refusal.fmt(f),
         }
     }
 }

@@ -96,6 +96,8 @@ pub(crate) struct Order {
     pub(crate) keys: Keys,
     /// Bytes in all rings.
     pub(crate) bytes: usize,
+    /// Bytes of what is remembered of producers.
+    pub(crate) producers_bytes: usize,
     /// When channels want to be looked at.
     pub(crate) schedule: Schedule,
     /// What journal and rings may hold now.
@@ -111,8 +113,16 @@ pub(crate) struct Order {
 pub(crate) struct Bounds {
     /// Pairs in the journal.
     pub(crate) journal_events_max: usize,
-    /// Bytes in all rings, those of removed channels that the journal keeps included.
+    /// Bytes in all rings, those of producers and of removed channels that the journal keeps
+    /// included.
     pub(crate) rings_bytes_max: usize,
+}
+
+impl Order {
+    /// What counts against the budget of all rings.
+    pub(crate) fn budgeted_bytes(&self) -> usize {
+        self.bytes + self.producers_bytes + self.journal.removed_bytes()
+    }
 }
 
 impl From<&HubLimits> for Bounds {
@@ -176,14 +186,24 @@ pub enum Limit {
     IdempotencyKeys,
     /// The journal let its oldest pair go.
     JournalEvents,
+    /// A new producer was refused: all of the hub hold as many bytes as they may.
+    ProducersBytes,
+    /// A new producer was refused: its channel has as many as it may.
+    ProducersPerChannel,
     /// The budget of all rings let the hub's oldest event go.
     RingsBytes,
 }
 
 impl Limit {
     /// All of them, for counters.
-    pub const ALL: [Self; 4] =
-        [Self::Channels, Self::IdempotencyKeys, Self::JournalEvents, Self::RingsBytes];
+    pub const ALL: [Self; 6] = [
+        Self::Channels,
+        Self::IdempotencyKeys,
+        Self::JournalEvents,
+        Self::ProducersBytes,
+        Self::ProducersPerChannel,
+        Self::RingsBytes,
+    ];
 
     /// The bound as the metrics spell it.
     pub fn as_str(self) -> &'static str {
@@ -191,6 +211,8 @@ impl Limit {
             Self::Channels => "channels",
             Self::IdempotencyKeys => "idempotency_keys",
             Self::JournalEvents => "journal_events",
+            Self::ProducersBytes => "producers_bytes",
+            Self::ProducersPerChannel => "producers_per_channel",
             Self::RingsBytes => "rings_bytes",
         }
     }
@@ -230,6 +252,7 @@ impl Hub {
             journal: Journal::new(),
             keys: Keys::new(limits.idempotency_keys_max),
             bytes: 0,
+            producers_bytes: 0,
             schedule: Schedule::default(),
             bounds,
             goal: bounds,
@@ -372,6 +395,7 @@ impl Hub {
     pub fn held(&self) -> Held {
         let order = lock(&self.order);
         let (bytes, removed_bytes) = (order.bytes, order.journal.removed_bytes());
+        let producers_bytes = order.producers_bytes;
         let (journal_events, journal_bytes) = (order.journal.len(), order.journal.bytes());
         let (idempotency_keys, scheduled) = (order.keys.len(), order.schedule.len());
         drop(order);
@@ -379,6 +403,7 @@ impl Hub {
         let channels = self.registry.len();
         Held {
             bytes,
+            producers_bytes,
             removed_bytes,
             journal_events,
             journal_bytes,
@@ -443,7 +468,9 @@ pub struct Channels {
 pub struct Held {
     /// Bytes in all rings.
     pub bytes: usize,
-    /// Bytes of removed channels that the journal keeps. With `bytes` they are bounded by the
+    /// Bytes of what is remembered of producers.
+    pub producers_bytes: usize,
+    /// Bytes of removed channels that the journal keeps. With the two above they are bounded by the
     /// budget of all rings.
     pub removed_bytes: usize,
     /// Pairs in the journal.
@@ -461,6 +488,13 @@ pub struct Held {
     pub tombstones: usize,
     /// Removed channels that were forgotten since the start.
     pub forgotten: u64,
+}
+
+impl Held {
+    /// Bytes that count against the budget of all rings.
+    pub fn budgeted_bytes(&self) -> usize {
+        self.bytes + self.producers_bytes + self.removed_bytes
+    }
 }
 
 /// Not part of any protocol between threads, so loom need not see it.

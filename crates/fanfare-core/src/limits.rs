@@ -54,6 +54,20 @@ pub const CLOSED_RETENTION_MS: u64 = 600_000;
 pub const CLOSED_RETENTION_MS_MIN: u64 = 120_000;
 /// Milliseconds that a channel waits for its producer to come back: a restart, or a new network.
 pub const PRODUCER_GRACE_MS: u64 = 30_000;
+/// Bytes of a producer's id: room for any identifier, and for a name with one.
+pub const PRODUCER_ID_BYTES_MAX: usize = 128;
+/// The largest epoch and `seq` of a producer: what JSON's numbers hold exactly everywhere.
+pub const PRODUCER_NUMBER_MAX: u64 = (1 << 53) - 1;
+/// Producers that one channel remembers: each event looks for its own among them.
+pub const PRODUCERS_PER_CHANNEL_MAX: usize = 64;
+/// Milliseconds without a sign of life after which a producer may be forgotten for a new one: no
+/// retry comes that late.
+pub const PRODUCER_IDLE_MS_MIN: u64 = 3_600_000;
+/// What a producer costs beside its id: its entry and two allocations.
+pub const PRODUCER_OVERHEAD_BYTES: usize = 112;
+/// All producers together take at most one part in so many of the budget of all rings: the events
+/// of others make room for them.
+pub const PRODUCERS_SHARE: usize = 8;
 /// Bytes of one batch: coalescing is nearly free up to here, and publishers wait for the ring's
 /// lock while a worker clones this many bytes of handles.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;

@@ -56,7 +56,9 @@ impl World {
     fn place(&self, channel: &str, change: Change, now_ms: u64) -> Placed {
         let channel = ChannelName::parse(channel).unwrap();
         let now_us = now_ms * 1_000;
-        self.broker.place(Publication { channel, change, key: None, now_us }).unwrap()
+        self.broker
+            .place(Publication { channel, change, producer: None, key: None, now_us })
+            .unwrap()
     }
 
     fn subscribe(&self, worker: usize, channels: &[&str], start: Start) -> Subscription {

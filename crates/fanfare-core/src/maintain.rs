@@ -70,9 +70,7 @@ impl Hub {
         order.goal = Bounds::from(limits);
         order.bounds = Bounds {
             journal_events_max: limits.journal_events_max.max(order.journal.len()),
-            rings_bytes_max: limits
-                .rings_bytes_max
-                .max(order.bytes + order.journal.removed_bytes()),
+            rings_bytes_max: limits.rings_bytes_max.max(order.budgeted_bytes()),
         };
         if !changing.is_empty() {
             order.changing = changing;
@@ -130,6 +128,7 @@ impl Hub {
             let mut ring = lock(&found.ring);
             was_closed = ring.closed().is_some();
             order.bytes -= ring.clear(self.next_tick());
+            order.producers_bytes -= ring.forget_producers();
             order.schedule.remove(&mut ring, found);
             Some(Tombstone { last_event: ring.newest(), closed: ring.closed() })
         });
@@ -153,7 +152,10 @@ impl Hub {
         }
         let horizon_ms = ring.horizon_ms(now_ms);
         order.bytes -= ring.drop_aged(horizon_ms, self.next_tick());
-        let due_ms = ring.oldest()?.published_at_ms.saturating_add(retention.ring_age_ms);
+        // A producer that may still come back keeps its channel like an event.
+        let oldest_ms = ring.oldest().map(|entry| entry.published_at_ms);
+        let producer_ms = ring.producers_active_at_ms().filter(|at_ms| *at_ms >= horizon_ms);
+        let due_ms = oldest_ms.or(producer_ms)?.saturating_add(retention.ring_age_ms);
         Some(due_ms.max(now_ms.saturating_add(LOOK_MS_MIN)))
     }
 }

@@ -277,7 +277,6 @@ impl Ring {
     }
 
     /// The same, made if need be. Who may have emptied it calls [`trim`](Self::trim) then.
-    #[expect(dead_code, reason = "who stores a wish or a producer's state is yet to come")]
     pub(crate) fn extras_mut(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
     }
@@ -287,6 +286,19 @@ impl Ring {
         if self.extras().is_some_and(Extras::is_empty) {
             self.extras = None;
         }
+    }
+
+    /// When its producers last gave a sign of life, in Unix milliseconds.
+    pub(crate) fn producers_active_at_ms(&self) -> Option<u64> {
+        self.extras()?.producers.active_at_ms()
+    }
+
+    /// Forgets its producers; returns the bytes that they took.
+    pub(crate) fn forget_producers(&mut self) -> usize {
+        let Some(extras) = &mut self.extras else { return 0 };
+        let bytes = std::mem::take(&mut extras.producers).bytes();
+        self.trim();
+        bytes
     }
 
     /// What is remembered of an earlier life of the channel.

@@ -208,8 +208,10 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 /// Bytes of a refused host that are told back.
 const HOST_SHOWN_BYTES_MAX: usize = 255;
 const METHODS: &str = "GET, POST, DELETE, OPTIONS";
-const HEADERS: &str = "Last-Event-ID, Authorization, Cache-Control, Content-Type, Idempotency-Key";
-const EXPOSED: &str = "Fanfare-Last-Event-Id";
+const HEADERS: &str = "Last-Event-ID, Authorization, Cache-Control, Content-Type, Idempotency-Key, \
+                       Producer-Id, Producer-Epoch, Producer-Seq";
+const EXPOSED: &str = "Fanfare-Last-Event-Id, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, \
+                       Producer-Received-Seq";
 
 #[cfg(test)]
 mod tests {

@@ -36,6 +36,7 @@ mod pressure;
 mod problem;
 mod process;
 mod procfs;
+mod producer;
 mod proxy_header;
 mod publish;
 mod publish_many;

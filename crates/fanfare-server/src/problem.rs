@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use fanfare_core::Refusal;
+use fanfare_core::{ProducerRefusal, Refusal};
 use hyper::{Response, StatusCode, header, header::HeaderValue};
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use crate::{
     body::Body,
     budget::BudgetMet,
     limits::{RETRY_AFTER_DRAIN_S_MIN, RETRY_AFTER_FULL_S, RETRY_AFTER_REQUESTS_S},
+    producer,
     state::State,
 };
 
@@ -44,6 +45,10 @@ pub(crate) enum Kind {
     NotUtf8,
     OriginNotAllowed,
     Path,
+    Producer,
+    ProducerFenced,
+    ProducerGap,
+    ProducersFull,
     PublishRate,
     Query,
     RequestsFull,
@@ -53,7 +58,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::BodyCutOff,
         Self::BodyIdle,
         Self::ChannelClosed,
@@ -79,6 +84,10 @@ impl Kind {
         Self::NotUtf8,
         Self::OriginNotAllowed,
         Self::Path,
+        Self::Producer,
+        Self::ProducerFenced,
+        Self::ProducerGap,
+        Self::ProducersFull,
         Self::PublishRate,
         Self::Query,
         Self::RequestsFull,
@@ -134,6 +143,14 @@ impl Kind {
                 ("origin-not-allowed", S::FORBIDDEN, "The origin is not allowed")
             }
             Self::Path => ("path", S::BAD_REQUEST, "The path is wrong"),
+            Self::Producer => ("producer", S::BAD_REQUEST, "Not what a producer sends"),
+            Self::ProducerFenced => {
+                ("producer-fenced", S::FORBIDDEN, "The producer has begun a newer epoch")
+            }
+            Self::ProducerGap => {
+                ("producer-gap", S::CONFLICT, "Events of the producer are missing")
+            }
+            Self::ProducersFull => ("producers-full", S::SERVICE_UNAVAILABLE, "Too many producers"),
             Self::PublishRate => {
                 ("publish-rate", S::TOO_MANY_REQUESTS, "Too many events in too little time")
             }
@@ -163,6 +180,8 @@ pub(crate) struct Problem {
     retry_after_s: Option<u64>,
     /// For a wrong method: the right ones.
     allow: Option<&'static str>,
+    /// Why a producer was refused; apart, because most problems have none.
+    producer: Option<Box<ProducerRefusal>>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -183,7 +202,8 @@ pub(crate) struct Progress {
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
         let detail = detail.into();
-        Self { kind, detail, limit: None, progress: None, retry_after_s: None, allow: None }
+        let (limit, progress, retry_after_s) = (None, None, None);
+        Self { kind, detail, limit, progress, retry_after_s, allow: None, producer: None }
     }
 
     /// A path where nothing is.
@@ -270,6 +290,7 @@ impl Problem {
     /// The problem as JSON on one line.
     pub(crate) fn json(&self) -> Vec<u8> {
         let (slug, status, title) = self.kind.row();
+        let (epoch, expected_seq, received_seq) = self.told_producer();
         let details = Details {
             kind: [TYPE_PREFIX, slug].concat(),
             title,
@@ -278,6 +299,9 @@ impl Problem {
             limit: self.limit,
             line: self.progress.map(|progress| progress.line),
             accepted: self.progress.map(|progress| progress.accepted),
+            epoch,
+            expected_seq,
+            received_seq,
         };
         serde_json::to_vec(&details).unwrap_or_default()
     }
@@ -301,7 +325,27 @@ impl Problem {
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
+        let (epoch, expected, received) = self.told_producer();
+        let told = [
+            (producer::EPOCH, epoch),
+            (producer::EXPECTED, expected),
+            (producer::RECEIVED, received),
+        ];
+        headers.extend(told.into_iter().filter_map(|(name, n)| Some((name, n?.into()))));
         response
+    }
+
+    /// What a producer that was refused goes on with: the newest epoch, or which event would have
+    /// been accepted and which one came. In headers and in the body, which streamed acks have, too.
+    fn told_producer(&self) -> (Option<u64>, Option<u64>, Option<u64>) {
+        match self.producer.as_deref().copied() {
+            Some(ProducerRefusal::Fenced(epoch)) => (Some(epoch), None, None),
+            Some(ProducerRefusal::Gap { expected, received }) => {
+                (None, Some(expected), Some(received))
+            }
+            Some(ProducerRefusal::Late(received)) => (None, Some(0), Some(received)),
+            _ => (None, None, None),
+        }
     }
 }
 
@@ -319,6 +363,20 @@ impl From<Refusal> for Problem {
             Refusal::KeyReused => Self::new(Kind::IdempotencyKeyReused, detail),
             Refusal::KeysFull(max) => full(Kind::IdempotencyKeysFull, "idempotency_keys_max", max),
             Refusal::NoChannel => Self::new(Kind::ChannelNotFound, detail),
+            Refusal::Producer(ProducerRefusal::Full(max)) => {
+                full(Kind::ProducersFull, "producers_per_channel_max", max)
+            }
+            Refusal::Producer(ProducerRefusal::HubFull(max)) => {
+                full(Kind::ProducersFull, "producers_bytes_max", max)
+            }
+            Refusal::Producer(refused) => {
+                let kind = match refused {
+                    ProducerRefusal::Fenced(_) => Kind::ProducerFenced,
+                    ProducerRefusal::Gap { .. } => Kind::ProducerGap,
+                    _ => Kind::Producer,
+                };
+                Self { producer: Some(Box::new(refused)), ..Self::new(kind, detail) }
+            }
             _ => Self::unavailable(detail),
         }
     }
@@ -350,6 +408,12 @@ struct Details<'a> {
     line: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_seq: Option<u64>,
 }
 
 const MEDIA_TYPE: &str = "application/problem+json";

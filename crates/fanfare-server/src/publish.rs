@@ -8,10 +8,10 @@ use std::{io::Write, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use fanfare_core::{
-    Change, ChannelName, CloseReason, Draft, EventType, IdempotencyKey, Placed, Publication,
-    Published,
+    Change, ChannelName, CloseReason, Draft, EventType, IdempotencyKey, Placed, Producer,
+    Publication, Published,
 };
-use hyper::{HeaderMap, Response, header, header::HeaderValue};
+use hyper::{HeaderMap, Response, StatusCode, header, header::HeaderValue};
 
 use crate::{
     address::Peer,
@@ -19,6 +19,7 @@ use crate::{
     metrics::{self, Reached},
     ndjson::Ndjson,
     problem::{Kind, Problem},
+    producer,
     publish_many::{self, Many, Source},
     query::Query,
     sse_body::SseBody,
@@ -88,11 +89,13 @@ async fn take<B: Incoming>(
         return Err(Problem::draining(state));
     }
     let (form, options, key) = ask(&target, query, headers)?;
+    let producer = producer(&target, key.as_ref(), headers)?;
     let data_max = state.config().event_data_bytes_max;
     let (source, channel) = match (form, target) {
         (Form::One, Target::Channel(channel)) => {
             peer.map_or(Ok(()), |peer| state.pass_event(peer, headers))?;
-            return one(state, channel, options, key, &mut upload, trace).await;
+            let who = (producer, key);
+            return one(state, channel, options, who, &mut upload, trace).await;
         }
         (Form::Sse, Target::Channel(channel)) => {
             (Source::Sse(SseBody::new(options.event_type, data_max)), Some(channel))
@@ -107,10 +110,7 @@ async fn take<B: Incoming>(
     let client = peer.map(|peer| peer.client(headers, &state.config().trusted_proxies));
     let place = (channel, options.close);
     let many = Many::new(state, client, place, source, upload, (token, trace.take()));
-    if options.acks {
-        return Ok(publish_many::acknowledged(many));
-    }
-    Box::pin(publish_many::summed_up(many)).await
+    Box::pin(publish_many::answer(many, producer, options.acks)).await
 }
 
 /// What the head of a publish asks for, if that can be had.
@@ -147,6 +147,23 @@ fn ask(
         Some((kind, detail)) => Err(Problem::new(kind, detail)),
         None => Ok((form, options, key)),
     }
+}
+
+/// The producer that a publish names, where one may.
+fn producer(
+    target: &Target,
+    key: Option<&IdempotencyKey>,
+    headers: &HeaderMap,
+) -> Result<Option<Producer>, Problem> {
+    let Some(producer) = producer::of(headers)? else { return Ok(None) };
+    if *target == Target::Lines {
+        let detail = "a producer publishes to one channel: POST /channels/{channel}";
+        return Err(producer::wrong(detail));
+    }
+    if key.is_some() {
+        return Err(producer::wrong("a publish has an `Idempotency-Key` or a producer, not both"));
+    }
+    Ok(Some(producer))
 }
 
 fn form(headers: &HeaderMap) -> Result<Form, Problem> {
@@ -201,7 +218,7 @@ async fn one<B: Incoming>(
     state: &State,
     channel: ChannelName,
     options: Options,
-    key: Option<IdempotencyKey>,
+    (producer, key): (Option<Producer>, Option<IdempotencyKey>),
     upload: &mut Upload<B>,
     trace: &mut Option<Box<Trace>>,
 ) -> Result<Response<Body>, Problem> {
@@ -217,13 +234,26 @@ async fn one<B: Incoming>(
         }
     };
     let events = u64::from(matches!(change, Change::Event(..)));
-    let placed = place_now(state, channel, change, key).await?;
+    let placed = place_as(state, channel, change, (producer, key)).await?;
     if let Some(trace) = trace {
         trace.facts.events = events;
     }
-    let mut json = Vec::with_capacity(ACK_BYTES);
-    push_ack(&mut json, &placed);
-    Ok(json_response(json))
+    let mut response = match placed.producer {
+        Some(_) if placed.duplicate => {
+            let mut response = Response::new(Body::Empty);
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            response
+        }
+        _ => {
+            let mut json = Vec::with_capacity(ACK_BYTES);
+            push_ack(&mut json, &placed);
+            json_response(json)
+        }
+    };
+    if let Some(at) = &placed.producer {
+        producer::tell(response.headers_mut(), at);
+    }
+    Ok(response)
 }
 
 /// The whole body, if it is not too long for one event.
@@ -272,8 +302,18 @@ pub(crate) async fn place_now(
     change: Change,
     key: Option<IdempotencyKey>,
 ) -> Result<Placed, Problem> {
+    place_as(state, channel, change, (None, key)).await
+}
+
+/// The same of a change that is perhaps a producer's.
+pub(crate) async fn place_as(
+    state: &State,
+    channel: ChannelName,
+    change: Change,
+    (producer, key): (Option<Producer>, Option<IdempotencyKey>),
+) -> Result<Placed, Problem> {
     let began = Instant::now();
-    let publication = Publication { channel, change, key, now_us: state.now_us() };
+    let publication = Publication { channel, change, producer, key, now_us: state.now_us() };
     let placed = place(state, publication).await;
     state.metrics.publish_took(metrics::Published::of(&placed), began.elapsed());
     placed

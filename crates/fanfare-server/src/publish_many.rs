@@ -16,8 +16,8 @@ use std::{
 
 use bytes::Bytes;
 use fanfare_core::{
-    Change, ChannelName, CloseReason, Draft, EventId, IdempotencyKey, Placed, Publication,
-    Publishing,
+    Change, ChannelName, CloseReason, Draft, EventId, IdempotencyKey, Placed, Producer,
+    Publication, Publishing,
 };
 use hyper::{Response, StatusCode, body::Frame, header, header::HeaderValue};
 use serde::Serialize;
@@ -32,7 +32,8 @@ use crate::{
     metrics::{Published, Reached},
     ndjson::Ndjson,
     problem::{Kind, Problem, Progress},
-    publish::{json_response, place, place_now, push_ack},
+    producer::{self, Producing},
+    publish::{json_response, place, place_as, push_ack},
     sse_body::SseBody,
     state::State,
     trace::Trace,
@@ -113,6 +114,8 @@ pub(crate) struct Many<B: Incoming> {
     charge: Charge,
     upload: Upload<B>,
     summary: Summary,
+    /// Who counts its events, if somebody does.
+    producer: Option<Producing>,
     /// The channels that were published to, by instance.
     publishing: HashMap<u64, Publishing>,
     /// Keeps a drain waiting.
@@ -156,10 +159,21 @@ impl<B: Incoming> Many<B> {
             charge: state.requests.charge(),
             upload,
             summary: Summary::default(),
+            producer: None,
             publishing: HashMap::new(),
             _token: token,
             trace,
         }
+    }
+
+    /// Says that the body is a producer's, who thereby fences its earlier lives even if no event
+    /// ever comes.
+    async fn claim(&mut self, producer: Producer) -> Result<(), Problem> {
+        let Some(channel) = self.channel.clone() else { return Ok(()) };
+        let who = (Some(producer.clone()), None);
+        let claimed = place_as(&self.state, channel, Change::Claim, who).await?;
+        self.producer = Producing::new(producer, &claimed);
+        Ok(())
     }
 
     /// Publishes all of it, or up to what is wrong.
@@ -204,7 +218,8 @@ impl<B: Incoming> Many<B> {
             self.charge.resize(self.source.held_bytes())?;
         }
         if let (Some(reason), Some(channel)) = (self.close, self.channel.clone()) {
-            place_now(&self.state, channel, Change::Close(reason), None).await?;
+            let producer = self.producer.as_ref().map(Producing::next);
+            place_as(&self.state, channel, Change::Close(reason), (producer, None)).await?;
         }
         Ok(())
     }
@@ -226,7 +241,8 @@ impl<B: Incoming> Many<B> {
                 self.state.metrics.publish_took(Published::of(&placed), began.elapsed());
             }
             let placed = placed?;
-            acks.push(&placed);
+            let seq = self.producer.as_mut().map(|producer| producer.note(&placed));
+            acks.push(&placed, seq);
             self.note(placed);
             if acks.are_many() {
                 acks.hand_over().await?;
@@ -256,7 +272,13 @@ impl<B: Incoming> Many<B> {
             return Err(Problem::new(Kind::Line, "the line names no `channel`"));
         };
         let change = Change::Event(draft, None);
-        let placed = place(&self.state, Publication { channel, change, key, now_us }).await?;
+        let step = self.producer.as_mut().map(|producer| producer.step(key.as_ref()));
+        let producer = step.transpose()?;
+        let publication = Publication { channel, change, producer, key, now_us };
+        let placed = place(&self.state, publication).await?;
+        if placed.duplicate && self.producer.is_some() {
+            return Ok(placed);
+        }
         self.summary.first.get_or_insert(placed.id);
         self.summary.last = Some(placed.id);
         self.summary.accepted += 1;
@@ -286,9 +308,12 @@ impl Acks {
         Self { pending: Vec::new(), sender: Some((sender, budget)) }
     }
 
-    fn push(&mut self, placed: &Placed) {
+    fn push(&mut self, placed: &Placed, seq: Option<u64>) {
         if self.sender.is_some() {
-            push_ack(&mut self.pending, placed);
+            match seq {
+                Some(seq) => producer::push_ack(&mut self.pending, placed, seq),
+                None => push_ack(&mut self.pending, placed),
+            }
             self.pending.push(b'\n');
         }
     }
@@ -322,19 +347,43 @@ impl Acks {
     }
 }
 
+/// Publishes a body, with an ack for each event if that is asked for. What a producer may not do at
+/// all is refused before that.
+pub(crate) async fn answer<B: Incoming>(
+    mut many: Many<B>,
+    producer: Option<Producer>,
+    acks: bool,
+) -> Result<Response<Body>, Problem> {
+    if let Some(producer) = producer {
+        many.claim(producer).await?;
+    }
+    if acks { Ok(acknowledged(many)) } else { summed_up(many).await }
+}
+
 /// Publishes a body and then tells how many events it had.
-pub(crate) async fn summed_up<B: Incoming>(mut many: Many<B>) -> Result<Response<Body>, Problem> {
+async fn summed_up<B: Incoming>(mut many: Many<B>) -> Result<Response<Body>, Problem> {
     many.run(&mut Acks::none()).await?;
     let id = |id: Option<EventId>| id.map(|id| id.to_string());
     let Summary { first, last, accepted } = many.summary;
-    let told = Told { first_id: id(first), last_id: id(last), accepted };
-    Ok(json_response(serde_json::to_vec(&told).unwrap_or_default()))
+    let producer = many.producer.as_ref();
+    let told = Told {
+        first_id: id(first),
+        last_id: id(last),
+        accepted,
+        producer: producer.map(Producing::told),
+    };
+    let mut response = json_response(serde_json::to_vec(&told).unwrap_or_default());
+    if let Some(producer) = producer {
+        producer::tell(response.headers_mut(), producer.at());
+    }
+    Ok(response)
 }
 
 /// Answers at once, with a body that publishes as it is read: an ack a line, and last, if
 /// something is wrong, the problem as a line.
 pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
     let (sender, chunks) = mpsc::channel(ACK_CHUNKS_MAX);
+    let claimed = many.producer.as_ref().map(|producer| *producer.at());
     let publish = async move {
         let mut acks = Acks::to(sender, many.state.requests.clone());
         if let Err(problem) = many.run(&mut acks).await {
@@ -348,6 +397,9 @@ pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    if let Some(at) = claimed {
+        producer::tell(headers, &at);
+    }
     response
 }
 
@@ -377,10 +429,12 @@ impl hyper::body::Body for AckBody {
 
 /// What a publisher of many events is told.
 #[derive(Serialize)]
-struct Told {
+struct Told<'a> {
     first_id: Option<String>,
     last_id: Option<String>,
     accepted: u64,
+    #[serde(flatten)]
+    producer: Option<producer::Told<'a>>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How near the hub is to its limits: for the metrics, the console and the command line.
 
-use fanfare_core::Limit;
+use fanfare_core::{Limit, limits::PRODUCERS_SHARE};
 
 use crate::{
     bucket::SharedBucket,
@@ -61,7 +61,12 @@ impl State {
             hub(Limit::Channels, held.channels, config.channels_max),
             hub(Limit::IdempotencyKeys, held.idempotency_keys, config.idempotency_keys_max),
             hub(Limit::JournalEvents, held.journal_events, config.journal_events_max),
-            hub(Limit::RingsBytes, held.bytes + held.removed_bytes, config.rings_bytes_max),
+            hub(
+                Limit::ProducersBytes,
+                held.producers_bytes,
+                config.rings_bytes_max / PRODUCERS_SHARE,
+            ),
+            hub(Limit::RingsBytes, held.budgeted_bytes(), config.rings_bytes_max),
             of("tombstones", held.tombstones, config.tombstones_max),
             server(Reached::RequestsBytes, self.requests.held_bytes(), self.shares().requests),
             server(Reached::SocketsBytes, self.sockets.held_bytes(), self.shares().sockets),
@@ -80,7 +85,7 @@ impl State {
         let journal = |events: usize| events.saturating_mul(JOURNAL_PAIR_BYTES);
         [
             // As the budget of all rings counts it.
-            of("rings", held.bytes + held.removed_bytes, config.rings_bytes_max),
+            of("rings", held.budgeted_bytes(), config.rings_bytes_max),
             of("journal", journal(held.journal_events), journal(config.journal_events_max)),
             of("requests", self.requests.held_bytes(), self.shares().requests),
             of("sockets", self.sockets.held_bytes(), self.shares().sockets),

@@ -8,8 +8,8 @@ use std::sync::{
 
 use fanfare_core::{
     Change, ChannelName, CloseReason, Doorbell, Draft, Epoch, Framing, Hub, HubLimits,
-    IdempotencyKey, MemoryBroker, Met, Opening, Placed, Publication, Refusal, Request, Retention,
-    Run, Selectors, SlowPolicy, Start, Subscribed, Subscription,
+    IdempotencyKey, MemoryBroker, Met, Opening, Placed, Producer, ProducerId, Publication, Refusal,
+    Request, Retention, Run, Selectors, SlowPolicy, Start, Subscribed, Subscription,
 };
 
 /// A hub with two workers.
@@ -57,7 +57,20 @@ impl Bench {
         let channel = ChannelName::parse(channel).unwrap();
         let now_us = self.now_ms.saturating_mul(1_000);
         let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
-        self.broker.place(Publication { channel, change, key, now_us })
+        self.broker.place(Publication { channel, change, producer: None, key, now_us })
+    }
+
+    /// The same, by a producer: its id, epoch and `seq`.
+    pub(crate) fn produce(
+        &self,
+        channel: &str,
+        change: Change,
+        (id, epoch, seq): (&str, u64, u64),
+    ) -> Result<Placed, Refusal> {
+        let channel = ChannelName::parse(channel).unwrap();
+        let now_us = self.now_ms * 1_000;
+        let producer = Some(Producer { id: ProducerId::parse(id).unwrap(), epoch, seq });
+        self.broker.place(Publication { channel, change, producer, key: None, now_us })
     }
 
     /// Publishes each of the data; returns the last `seq`.

@@ -11,6 +11,8 @@ mod lists;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod producers;
+#[cfg(test)]
 mod publish;
 #[cfg(test)]
 mod slow;

@@ -214,7 +214,9 @@ impl World {
         key: Option<IdempotencyKey>,
     ) -> Result<EventId, Refusal> {
         let (channel, now_us) = (channel.clone(), self.now_ms * 1_000);
-        self.broker.place(Publication { channel, change, key, now_us }).map(|placed| placed.id)
+        self.broker
+            .place(Publication { channel, change, producer: None, key, now_us })
+            .map(|placed| placed.id)
     }
 
     fn reason(&mut self) -> CloseReason {

@@ -111,7 +111,13 @@ impl Feed {
                 Change::Event(Draft::new(None, &Stats::of(shared, &self.window).json()), None);
             let channel = self.channel();
             // One that is refused is missed for a second; there is nobody to tell.
-            drop(self.broker.place(Publication { channel, change, key: None, now_us }));
+            drop(self.broker.place(Publication {
+                channel,
+                change,
+                producer: None,
+                key: None,
+                now_us,
+            }));
         }
     }
 }

@@ -21,6 +21,8 @@ const MEANINGS = {
   journal_events: "events that all channels keep together",
   line_bytes: "one line of a body of many events",
   open_files: "files that the process may open, connections included",
+  producers_bytes: "bytes of what is remembered of producers",
+  producers_per_channel: "producers that one channel remembers",
   proxy_header: "what a trusted proxy's connection begins with",
   publish_rate: "events published a second",
   publish_rate_per_address: "events published a second by one address",

@@ -210,8 +210,10 @@ mod tests {
             let channel = ChannelName::parse(channel).unwrap();
             let change = Change::Event(Draft::new(None, "x"), None);
             let matches = self.reading.feed.selectors().matches(&channel);
-            let placed =
-                self.broker.place(Publication { channel, change, key: None, now_us: 0 }).unwrap();
+            let placed = self
+                .broker
+                .place(Publication { channel, change, producer: None, key: None, now_us: 0 })
+                .unwrap();
             if matches {
                 self.published.push(placed.id.seq);
             }

@@ -74,7 +74,11 @@ impl World {
         let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
         let channel = ChannelName::parse("a").unwrap();
         let change = Change::Event(Draft::new(None, data), None);
-        self.broker.place(Publication { channel, change, key: None, now_us }).unwrap().id.seq
+        self.broker
+            .place(Publication { channel, change, producer: None, key: None, now_us })
+            .unwrap()
+            .id
+            .seq
     }
 
     fn disconnected(&self, reason: Disconnect) -> u64 {
@@ -272,7 +276,10 @@ async fn a_finished_stream_ends_when_its_last_piece_is_gone() {
     let mut body = begun(world.subscribe(Start::Now, 0));
     let channel = ChannelName::parse("a").unwrap();
     let change = Change::Close(CloseReason::Done);
-    world.broker.place(Publication { channel, change, key: None, now_us: 0 }).unwrap();
+    world
+        .broker
+        .place(Publication { channel, change, producer: None, key: None, now_us: 0 })
+        .unwrap();
     read(&mut world.subscribe_to(["b"], Start::Now, 0), 10).await;
     let last = ask(&mut body).unwrap().unwrap();
     assert!(ask(&mut body).is_none(), "hyper would keep the piece, and nobody could end it");

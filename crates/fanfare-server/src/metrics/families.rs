@@ -133,6 +133,7 @@ mod tests {
             ("body_idle", limits::BODY_IDLE_MS_MAX as usize),
             ("channels_per_subscription", CHANNELS_PER_SUBSCRIPTION_MAX),
             ("head_read", limits::HEAD_READ_MS_MAX as usize),
+            ("producers_per_channel", fanfare_core::limits::PRODUCERS_PER_CHANNEL_MAX),
             ("query_parameters", limits::QUERY_PARAMETERS_MAX),
             ("refused_connections", limits::REFUSED_CONNECTIONS_MAX),
             ("stream_channels", limits::STREAM_CHANNELS_MAX),
