@@ -17,6 +17,8 @@ pub(crate) enum Kind {
     BareRelay,
     /// `accept` and `send`: the floor of a reconnect storm
     BareAccept,
+    /// One channel over WebSocket, as a program on tokio-tungstenite has it
+    Websocket,
 }
 
 impl std::fmt::Display for Kind {
@@ -28,6 +30,7 @@ impl std::fmt::Display for Kind {
             Self::BareLoop => "bare-loop",
             Self::BareRelay => "bare-relay",
             Self::BareAccept => "bare-accept",
+            Self::Websocket => "websocket",
         })
     }
 }
@@ -68,7 +71,10 @@ impl Endpoint {
     /// The HTTP/1.1 request that subscribes to channels, after `last_id` unless that is empty.
     pub(crate) fn subscribe(&self, channels: Range<u32>, last_id: &[u8]) -> Vec<u8> {
         let mut request = self.head("GET", &self.subscribe_path(channels));
-        request.extend_from_slice(b"Accept: text/event-stream\r\n");
+        request.extend_from_slice(match self.kind {
+            Kind::Websocket => UPGRADE,
+            _ => b"Accept: text/event-stream\r\n",
+        });
         if !last_id.is_empty() {
             request.extend_from_slice(b"Last-Event-ID: ");
             request.extend_from_slice(last_id);
@@ -139,3 +145,7 @@ impl Endpoint {
         head.into_bytes()
     }
 }
+
+/// What asks for a WebSocket. The key only has to be 16 bytes; this one is the example of RFC 6455.
+const UPGRADE: &[u8] = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -21,6 +21,7 @@ mod scenario;
 mod server;
 mod sse;
 mod sweep;
+mod websocket;
 
 use std::{
     fs,
@@ -63,6 +64,8 @@ enum Command {
     BareRelay(Listen),
     /// Serve as the floor of a reconnect storm: `accept` and `send`
     BareAccept(Listen),
+    /// Serve one channel over WebSocket, as a program on tokio-tungstenite does
+    Websocket(Listen),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -133,6 +136,10 @@ fn run(cli: Cli) -> io::Result<ExitCode> {
         Command::BareLoop(at) => return serve(Baseline::Loop, &at),
         Command::BareRelay(at) => return serve(Baseline::Relay, &at),
         Command::BareAccept(at) => return serve(Baseline::Accept, &at),
+        Command::Websocket(at) => {
+            websocket::serve(server::listen(at.listen)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Scenario(scenario) => {
             let outcome = scenario.run(&common)?;
             report.title = format!("{} {}", outcome.scenario, outcome.target);

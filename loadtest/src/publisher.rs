@@ -172,7 +172,7 @@ fn parse_answer(bytes: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
 /// The id in the answer to a publish; none if this kind of server does not answer one.
 fn answered_id(kind: Kind, body: &[u8]) -> Option<&[u8]> {
     match kind {
-        Kind::Nchan => None,
+        Kind::Nchan | Kind::Websocket => None,
         Kind::Mercure => Some(body),
         _ => {
             let begin = memchr::memmem::find(body, b"\"id\":\"")? + 6;

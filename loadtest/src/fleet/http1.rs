@@ -17,9 +17,10 @@ use tokio::{
 };
 
 use super::{
-    subscriber::{Body, Reading, Shared, Subscriber},
+    subscriber::{Body, Framing, Reading, Shared, Subscriber},
     tally::add,
 };
+use crate::{chunked::Chunked, websocket::Messages};
 
 /// Source addresses that connections over loopback are spread over: each has its own ports.
 const SOURCES: u32 = 16;
@@ -101,17 +102,17 @@ async fn open(
         if found.await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if let Some((length, chunked)) = parse_head(&head)? {
+        if let Some((length, framing)) = parse_head(&head)? {
             add(&shared.class(subscriber).bytes, head.len() as u64);
-            let mut body = if chunked { Body::chunked() } else { Body::default() };
+            let mut body = Body::framed(framing);
             body.take(&head[length..], subscriber, shared);
             return Ok((stream, body));
         }
     }
 }
 
-/// The length of a head and whether the body is chunked; none if more has to come.
-fn parse_head(bytes: &[u8]) -> io::Result<Option<(usize, bool)>> {
+/// The length of a head and how the body is framed; none if more has to come.
+fn parse_head(bytes: &[u8]) -> io::Result<Option<(usize, Framing)>> {
     let mut fields = [httparse::EMPTY_HEADER; 48];
     let mut response = httparse::Response::new(&mut fields);
     let length = match response.parse(bytes).map_err(io::Error::other)? {
@@ -119,6 +120,9 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(usize, bool)>> {
         httparse::Status::Partial if bytes.len() < HEAD_BYTES_MAX => return Ok(None),
         httparse::Status::Partial => return Err(io::Error::other("the head does not end")),
     };
+    if response.code == Some(101) {
+        return Ok(Some((length, Framing::Messages(Messages::default()))));
+    }
     if response.code != Some(200) {
         return Err(io::Error::other(format!("status {:?}", response.code)));
     }
@@ -131,7 +135,9 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(usize, bool)>> {
     if !is("content-type", "text/event-stream") {
         return Err(io::Error::other("the answer is no event stream"));
     }
-    Ok(Some((length, is("transfer-encoding", "chunked"))))
+    let is_chunked = is("transfer-encoding", "chunked");
+    let chunked = || Framing::Chunked(Chunked::default());
+    Ok(Some((length, if is_chunked { chunked() } else { Framing::Plain })))
 }
 
 /// Reads a stream to its end; returns whether it came whole.

@@ -19,6 +19,7 @@ use crate::{
     ledger::{Ids, Position, Step},
     payload,
     sse::{Event, Parser, TooLong},
+    websocket::Messages,
 };
 
 /// How fast a subscriber reads.
@@ -113,21 +114,36 @@ impl Shared {
 /// The body of one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
-    /// The state of the transfer coding, if there is one.
-    chunked: Option<Chunked>,
+    framing: Framing,
     parser: Parser,
 }
 
+/// How a stream is framed on its connection.
+#[derive(Debug, Default)]
+pub(crate) enum Framing {
+    /// Not at all.
+    #[default]
+    Plain,
+    /// In the chunked transfer coding.
+    Chunked(Chunked),
+    /// As messages of a WebSocket, each of them the data of an event.
+    Messages(Messages),
+}
+
 impl Body {
-    /// A body in the chunked transfer coding.
-    pub(crate) fn chunked() -> Self {
-        Self { chunked: Some(Chunked::default()), ..Self::default() }
+    /// A body that is framed in some way.
+    pub(crate) fn framed(framing: Framing) -> Self {
+        Self { framing, ..Self::default() }
     }
 
     /// Whether nothing is missing, if its stream ends here.
     pub(crate) fn is_whole(&self) -> bool {
-        let is_last = |chunked| chunked == Chunked::Done;
-        self.parser.is_between_events() && self.chunked.is_none_or(is_last)
+        let is_whole = match &self.framing {
+            Framing::Plain => true,
+            Framing::Chunked(chunked) => *chunked == Chunked::Done,
+            Framing::Messages(messages) => messages.is_closed(),
+        };
+        is_whole && self.parser.is_between_events()
     }
 
     /// Takes bytes of the body.
@@ -138,9 +154,13 @@ impl Body {
         let channel = channels.entry(subscriber.channel).or_default();
         let latencies = &mut shared.latencies.borrow_mut()[subscriber.class];
         let mut events = Events { subscriber, class, channel, latencies, now_ns, count: 0 };
-        let good = match &mut self.chunked {
-            None => events.read(&mut self.parser, bytes).is_ok(),
-            Some(chunked) => loop {
+        let good = match &mut self.framing {
+            Framing::Plain => events.read(&mut self.parser, bytes).is_ok(),
+            Framing::Messages(messages) => {
+                let (kind, id, retry_ms) = (&b""[..], &b""[..], None);
+                messages.feed(bytes, |data| events.take(Event { kind, id, data, retry_ms })).is_ok()
+            }
+            Framing::Chunked(chunked) => loop {
                 match chunked.next(&mut bytes) {
                     Ok(Some(run)) => {
                         if events.read(&mut self.parser, run).is_err() {
