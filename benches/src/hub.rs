@@ -44,7 +44,14 @@ impl Core {
         worker: WorkerIndex,
     ) -> Opening {
         let selectors = Selectors::parse(channels.iter().map(ChannelName::as_str)).unwrap();
-        let request = Request { selectors, start, control: false, open: false, envelope: false };
+        let request = Request {
+            selectors,
+            start,
+            control: false,
+            open: false,
+            envelope: false,
+            coalesce: None,
+        };
         let subscribed = self.hub.subscribe(&request, worker, RETRY_MS).unwrap();
         let Subscribed::Live(opening) = subscribed else { panic!("{subscribed:?}") };
         opening

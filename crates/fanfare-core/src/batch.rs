@@ -23,6 +23,9 @@ pub struct Batch {
     bytes: Vec<u8>,
     /// Each frame with its `seq` and where it ends in `bytes`.
     frames: Vec<(u64, Frame, usize)>,
+    /// The first and the last `seq` of frames that stand for several events. Who has some of those
+    /// already must not get the frame.
+    merged: Vec<(u64, u64)>,
     /// What stands after the frames.
     stop: Option<Stop>,
     /// Whether nothing more was there when it was read.
@@ -52,8 +55,8 @@ pub struct Begun {
 impl Batch {
     /// An empty batch that covers nothing.
     pub fn new(framing: Framing) -> Self {
-        let (bytes, frames) = (Vec::new(), Vec::new());
-        Self { framing, start: 0, end: 0, bytes, frames, stop: None, exhausted: false }
+        let (bytes, frames, merged) = (Vec::new(), Vec::new(), Vec::new());
+        Self { framing, start: 0, end: 0, bytes, frames, merged, stop: None, exhausted: false }
     }
 
     /// Empties it; the next [`append`](Self::append) is read from `start`.
@@ -63,6 +66,7 @@ impl Batch {
         self.end = start;
         self.bytes.clear();
         self.frames.clear();
+        self.merged.clear();
         self.stop = None;
         self.exhausted = false;
     }
@@ -75,6 +79,7 @@ impl Batch {
             self.bytes.extend_from_slice(frame.bytes(self.framing));
             self.frames.push((seq, frame, self.bytes.len()));
         }
+        self.merged.append(&mut run.merged);
         self.end = run.end;
         self.stop = run.stop.take();
         self.exhausted = run.exhausted;
@@ -83,6 +88,7 @@ impl Batch {
     /// Whether a member at `cursor` gets its next bytes, or its stop, here.
     pub fn covers(&self, cursor: u64) -> bool {
         (self.start..self.end).contains(&cursor)
+            && (self.merged.is_empty() || !is_inside(&self.merged, cursor))
     }
 
     /// The bytes for a member at `cursor`.
@@ -163,6 +169,13 @@ impl Batch {
     }
 }
 
+/// Whether a cursor is past the first and not past the last of events that one frame stands for;
+/// `merged` has the first and the last `seq` of such frames, ascending.
+pub fn is_inside(merged: &[(u64, u64)], cursor: u64) -> bool {
+    let index = merged.partition_point(|(_, last)| *last < cursor);
+    merged.get(index).is_some_and(|(first, _)| *first < cursor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +186,7 @@ mod tests {
         let frames = [3, 5, 9].map(frame).into();
         let mut batch = Batch::new(framing);
         batch.reset(framing, 2);
-        batch.append(&mut Run { frames, end: 10, stop: None, exhausted: true });
+        batch.append(&mut Run { frames, end: 10, exhausted: true, ..Run::default() });
         batch
     }
 

@@ -11,13 +11,15 @@ use std::sync::Arc;
 
 use crate::{
     channel::Channel,
+    coalesce::Coalesce,
     control::CloseReason,
     frame::Frame,
     hub::Hub,
     id::EventId,
     limits::JOURNAL_WALK_MAX,
     name::{ChannelName, Selectors},
-    ring::{Closed, Dropped, SlowPolicy},
+    ring::{Closed, Dropped, Retention, SlowPolicy, cost},
+    subscription::Request,
     sync::lock,
 };
 
@@ -30,6 +32,8 @@ pub struct Feed {
     source: Source,
     /// Whether data is put into `{"channel": …, "data": …}`.
     envelope: bool,
+    /// What is put together; only where it reads one channel.
+    coalesce: Option<Coalesce>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +55,8 @@ pub struct FeedKey {
     selectors: Option<Selectors>,
     /// Whether data is enveloped.
     envelope: bool,
+    /// What is put together.
+    coalesce: Option<Coalesce>,
 }
 
 /// What a read found: events, then perhaps a stop.
@@ -58,6 +64,8 @@ pub struct FeedKey {
 pub struct Run {
     /// Events with their `seq`, ascending.
     pub frames: Vec<(u64, Frame)>,
+    /// The first and the last `seq` of those that stand for several, ascending.
+    pub merged: Vec<(u64, u64)>,
     /// The cursor after the events and the stop.
     pub end: u64,
     /// What stands after the events.
@@ -93,28 +101,32 @@ pub enum Stop {
 
 impl Feed {
     /// The feed of channels that were found already.
-    pub(crate) fn of_channels(
-        selectors: Selectors,
-        channels: Vec<Arc<Channel>>,
-        envelope: bool,
-    ) -> Self {
+    pub(crate) fn of_channels(request: &Request, channels: Vec<Arc<Channel>>) -> Self {
         let source = match <[_; 1]>::try_from(channels) {
             Ok([channel]) => Source::One(channel),
             Err(channels) => Source::Many(channels.into()),
         };
-        Self { selectors, source, envelope }
+        Self::of(request, source)
     }
 
     /// The feed of selectors with a pattern.
-    pub(crate) fn of_patterns(selectors: Selectors, envelope: bool) -> Self {
-        Self { selectors, source: Source::Journal, envelope }
+    pub(crate) fn of_patterns(request: &Request) -> Self {
+        Self::of(request, Source::Journal)
+    }
+
+    fn of(request: &Request, source: Source) -> Self {
+        let Request { selectors, envelope, coalesce, .. } = request;
+        let is_one = matches!(source, Source::One(_));
+        let coalesce = coalesce.clone().filter(|_| is_one);
+        Self { selectors: selectors.clone(), source, envelope: *envelope, coalesce }
     }
 
     /// Tells this feed from others.
     pub fn key(&self) -> FeedKey {
         let instances = self.channels().iter().map(|channel| channel.instance()).collect();
         let selectors = self.follows_journal().then(|| self.selectors.clone());
-        FeedKey { instances, selectors, envelope: self.envelope }
+        let (envelope, coalesce) = (self.envelope, self.coalesce.clone());
+        FeedKey { instances, selectors, envelope, coalesce }
     }
 
     /// The channels it reads; none if it follows the journal.
@@ -134,6 +146,11 @@ impl Feed {
     /// Whether it has a pattern, so that the journal tells what is new.
     pub fn follows_journal(&self) -> bool {
         matches!(self.source, Source::Journal)
+    }
+
+    /// What is put together.
+    pub fn coalesce(&self) -> Option<&Coalesce> {
+        self.coalesce.as_ref()
     }
 
     /// Whether a streaming publish is open on one of its channels.
@@ -171,6 +188,7 @@ impl Feed {
     /// is any. `run` is emptied first and its memory reused.
     pub fn read(&self, hub: &Hub, cursor: u64, bytes_max: usize, run: &mut Run) {
         run.frames.clear();
+        run.merged.clear();
         run.stop = None;
         match &self.source {
             Source::Journal => self.read_journal(hub, cursor, bytes_max, run),
@@ -223,12 +241,32 @@ impl Feed {
         }
     }
 
+    /// The events of a feed of one channel from `cursor` on, as they were published.
+    pub(crate) fn look_at(&self, hub: &Hub, cursor: u64, bytes_max: usize) -> Option<Found> {
+        let Source::One(channel) = &self.source else { return None };
+        let (watermark, mut frames) = (hub.watermark(), Vec::new());
+        let ring = lock(&channel.ring);
+        let look = ring.look(cursor, watermark, bytes_max, &mut frames);
+        let Retention { ring_events_max, ring_bytes_max, .. } = *ring.retention;
+        drop(ring);
+        let bytes = frames.iter().map(|(_, frame)| cost(frame)).sum();
+        let end = match frames.last() {
+            Some((last, _)) if look.cut => last + 1,
+            _ => cursor.max(watermark + 1),
+        };
+        let is_cut = look.cut || look.gap.is_some() || look.end.is_some();
+        Some(Found { frames, bytes, end, is_cut, ring_events_max, ring_bytes_max })
+    }
+
     fn read_one(&self, channel: &Channel, hub: &Hub, cursor: u64, bytes_max: usize, run: &mut Run) {
         let watermark = hub.watermark();
         let look = lock(&channel.ring).look(cursor, watermark, bytes_max, &mut run.frames);
         if let Some(dropped) = look.gap {
             run.frames.clear();
             return run.stop_at(gap_stop(channel.name(), dropped), dropped.0.through);
+        }
+        if let Some(coalesce) = &self.coalesce {
+            coalesce.merge_run(run, hub.epoch());
         }
         self.envelop(channel, &mut run.frames, hub);
         match (look.end, run.frames.last()) {
@@ -336,6 +374,21 @@ impl Run {
         self.end = last + 1;
         self.exhausted = false;
     }
+}
+
+/// Events as they were published, and what keeps them.
+pub(crate) struct Found {
+    /// The events with their `seq`.
+    pub(crate) frames: Vec<(u64, Frame)>,
+    /// What they count in their ring.
+    pub(crate) bytes: usize,
+    /// The cursor after them.
+    pub(crate) end: u64,
+    /// Whether they are not all, or a gap or the end stands there too.
+    pub(crate) is_cut: bool,
+    /// The bounds of the ring.
+    pub(crate) ring_events_max: usize,
+    pub(crate) ring_bytes_max: usize,
 }
 
 /// What the journal's pair stands for now.

@@ -5,7 +5,7 @@
 //! for byte, `id: <id>\n`, `event: <type>\n` if it has one, one `data: ` line per line of data,
 //! and an empty line (WHATWG HTML, section 9.2.5).
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use bytes::{Buf as _, Bytes};
 
@@ -233,6 +233,21 @@ impl Frame {
         data
     }
 
+    /// The event's data, borrowed if it is one line.
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        let mut lines = self.fields().filter_map(|line| line.strip_prefix("data: "));
+        match (lines.next(), lines.next()) {
+            (Some(only), None) => Cow::Borrowed(only),
+            _ => Cow::Owned(self.data()),
+        }
+    }
+
+    /// An event of the same type with other data.
+    pub(crate) fn with_data(&self, id: EventId, data: &str) -> Self {
+        let event_type = self.event_type().map(|t| EventType(t.into()));
+        Draft::new(event_type.as_ref(), data).seal(&id.epoch, id.seq)
+    }
+
     /// The same event with its data inside `{"channel": …, "data": …}`.
     pub(crate) fn enveloped(&self, id: EventId, channel: &str) -> Self {
         let mut json = Vec::with_capacity(self.chunk.len() + channel.len() + 32);
@@ -242,8 +257,7 @@ impl Frame {
         json::push_string(&mut json, &self.data());
         json.push(b'}');
         let json = String::from_utf8(json).expect("escaped UTF-8 stays UTF-8");
-        let event_type = self.event_type().map(|t| EventType(t.into()));
-        Draft::new(event_type.as_ref(), &json).seal(&id.epoch, id.seq)
+        self.with_data(id, &json)
     }
 
     /// The lines of the sse bytes.

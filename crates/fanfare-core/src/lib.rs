@@ -16,6 +16,7 @@ mod audience;
 mod batch;
 mod broker;
 mod channel;
+mod coalesce;
 mod control;
 mod doorbell;
 mod extras;
@@ -40,13 +41,15 @@ mod subscription;
 mod sync;
 mod tombstones;
 mod trie;
+mod window;
 
 #[cfg(all(test, loom))]
 mod loom_tests;
 
-pub use batch::{Batch, Begun, Partial};
+pub use batch::{Batch, Begun, Partial, is_inside};
 pub use broker::{Broker, Change, MemoryBroker, Placed, Publication, Published, Refusal};
 pub use channel::Channel;
+pub use coalesce::{Coalesce, Coalescer, Delta};
 pub use control::{CloseReason, GapReason, HEARTBEAT, ReconnectReason, reconnect};
 pub use doorbell::{Doorbell, Marks, WorkerIndex};
 pub use feed::{Feed, FeedKey, Run, Stop};
@@ -64,3 +67,4 @@ pub use registry::RegistryFull;
 pub use ring::{Closed, Rate, Retention, SlowPolicy};
 pub use subscription::{Met, Opening, Replay, Request, Start, Subscribed, Subscription};
 pub use trie::Trie;
+pub use window::Window;

@@ -71,6 +71,14 @@ pub const PRODUCERS_SHARE: usize = 8;
 /// Bytes of one batch: coalescing is nearly free up to here, and publishers wait for the ring's
 /// lock while a worker clones this many bytes of handles.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Deltas that wait for others take at most this part of their ring, by count and by bytes: a ring
+/// must not drop what only waits.
+pub const HELD_SHARE_OF_RING: usize = 4;
+/// The least and the most milliseconds that they wait: what a screen shows at once, and what a
+/// reader does not notice.
+pub const WINDOW_MS_MIN: u32 = 25;
+/// See [`WINDOW_MS_MIN`].
+pub const WINDOW_MS_MAX: u32 = 100;
 /// Bytes of an unusable last event id that are told back in its gap.
 pub const REQUESTED_BYTES_MAX: usize = 128;
 /// The least and the most milliseconds of the `retry` in an end, different per subscriber.

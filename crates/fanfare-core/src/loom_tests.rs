@@ -63,7 +63,14 @@ impl World {
 
     fn subscribe(&self, worker: usize, channels: &[&str], start: Start) -> Subscription {
         let selectors = Selectors::parse(channels.iter().copied()).unwrap();
-        let request = Request { selectors, start, control: true, open: true, envelope: false };
+        let request = Request {
+            selectors,
+            start,
+            control: true,
+            open: true,
+            envelope: false,
+            coalesce: None,
+        };
         match self.hub.subscribe(&request, worker, 5_000).unwrap() {
             Subscribed::Live(opening) => opening.subscription,
             other => panic!("{other:?}"),

@@ -94,8 +94,13 @@ pub(crate) struct Entry {
 impl Entry {
     /// What it counts against the bounds in bytes.
     pub(crate) fn cost(&self) -> usize {
-        self.frame.memory_bytes() + limits::EVENT_OVERHEAD_BYTES
+        cost(&self.frame)
     }
+}
+
+/// What an event counts against the bounds in bytes.
+pub(crate) fn cost(frame: &Frame) -> usize {
+    frame.memory_bytes() + limits::EVENT_OVERHEAD_BYTES
 }
 
 /// The end of a channel.

@@ -37,10 +37,9 @@ impl Hub {
         let (feed, finished) = if request.selectors.patterns().is_empty() {
             let channels = self.take_channels(request, worker)?;
             let (channels, finished) = self.settle(channels, resume, worker);
-            let selectors = request.selectors.clone();
-            (Feed::of_channels(selectors, channels, request.envelope), finished)
+            (Feed::of_channels(request, channels), finished)
         } else {
-            (Feed::of_patterns(request.selectors.clone(), request.envelope), false)
+            (Feed::of_patterns(request), false)
         };
         self.enter(&feed, worker);
         let mut subscription =

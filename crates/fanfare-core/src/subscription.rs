@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    coalesce::Coalesce,
     control::{self, CloseReason, GapReason, ReconnectReason},
     doorbell::WorkerIndex,
     feed::{Feed, Stop},
@@ -25,6 +26,8 @@ pub struct Request {
     pub open: bool,
     /// Whether data is put into `{"channel": …, "data": …}`.
     pub envelope: bool,
+    /// What is put together; only for a subscription of one channel.
+    pub coalesce: Option<Coalesce>,
 }
 
 /// Where a subscription begins.

@@ -5,6 +5,8 @@ mod bench;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
+mod deltas;
+#[cfg(test)]
 mod gaps;
 #[cfg(test)]
 mod lists;

@@ -216,6 +216,7 @@ proptest! {
                         control: true,
                         open: false,
                         envelope: false,
+                        coalesce: None,
                     };
                     let Ok(Subscribed::Live(opening)) = hub.subscribe(&request, 0, 0) else {
                         panic!("a live subscription")

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use fanfare_core::{
-    Batch, ChannelName, EventId, Feed, FeedKey, Framing, Hub, Met, Run, Selectors, SlowPolicy,
-    Stop, Subscription,
+    Batch, ChannelName, Coalesce, Coalescer, Delta, EventId, Feed, FeedKey, Framing, Hub, Met, Run,
+    Selectors, SlowPolicy, Stop, Subscription,
 };
 
 use super::random::Random;
@@ -32,6 +32,7 @@ pub(crate) struct Client {
     pub(crate) selectors: Selectors,
     pub(crate) framing: Framing,
     pub(crate) envelope: bool,
+    pub(crate) coalesce: Option<Coalesce>,
     pub(crate) control: bool,
     /// The last id of a whole event that it got.
     pub(crate) last_id: Option<EventId>,
@@ -40,8 +41,8 @@ pub(crate) struct Client {
     pub(crate) connection: Option<Connection>,
     /// Set when the last connection was cut off because a gap must not be told.
     pub(crate) aborted: bool,
-    /// Events, gaps and ends that it got.
-    pub(crate) got: [u64; 3],
+    /// Events, gaps and ends that it got, and events that came in others.
+    pub(crate) got: [u64; 4],
 }
 
 /// A connection: the hub's side of it, and what has reached the client.
@@ -61,6 +62,24 @@ pub(crate) struct Connection {
     pub(crate) began: u64,
     /// Channels whose end stands behind the position, and where. What comes after it is not owed.
     pub(crate) ended: BTreeMap<ChannelName, u64>,
+}
+
+/// Takes short data for deltas.
+#[derive(Debug)]
+pub(crate) struct Words;
+
+impl Coalescer for Words {
+    fn name(&self) -> &str {
+        "words"
+    }
+
+    fn delta(&self, _event_type: Option<&str>, data: &str) -> Option<Delta> {
+        is_word(data).then(|| Delta::new(0..data.len(), [None, None]))
+    }
+}
+
+fn is_word(data: &str) -> bool {
+    !data.is_empty() && !data.starts_with("long")
 }
 
 /// The batch that was put together last, for whoever it also fits.
@@ -258,15 +277,33 @@ impl Client {
     fn take_event(&mut self, told: &Told) {
         let owed = self.owed.remove(&told.id.seq);
         let owed = owed.unwrap_or_else(|| panic!("twice, or not for this client: {told:?}"));
+        let whole = self.put_together(told, &owed) + &owed.data;
         let data = match self.envelope {
-            false => owed.data,
+            false => whole,
             true => {
-                let escaped = owed.data.replace('\n', "\\n");
+                let escaped = whole.replace('\n', "\\n");
                 format!("{{\"channel\":\"{}\",\"data\":\"{escaped}\"}}", owed.channel)
             }
         };
         assert_eq!(told.data, data, "the bytes of the publisher");
         self.got[0] += 1;
+    }
+
+    /// What an event says that stands for others before it: nothing that it owes may stay behind.
+    fn put_together(&mut self, told: &Told, last: &Published) -> String {
+        if self.coalesce.is_none() {
+            return String::new();
+        }
+        let before = self.owed.range(..told.id.seq).map(|(seq, _)| *seq).collect::<Vec<_>>();
+        let mut text = String::new();
+        for seq in before {
+            let owed = self.owed.remove(&seq).unwrap();
+            assert!(is_word(&owed.data) && is_word(&last.data), "more than a word: {owed:?}");
+            assert_eq!(owed.data.len() == 2, last.data.len() == 2, "of another type: {owed:?}");
+            text.push_str(&owed.data);
+            self.got[3] += 1;
+        }
+        text
     }
 
     fn take_gap(&mut self, told: &Told, hub: &Hub) {

@@ -6,13 +6,13 @@ use std::{
 };
 
 use fanfare_core::{
-    Change, ChannelName, CloseReason, Doorbell, Draft, Epoch, EventId, EventType, Framing,
-    HistoryFrom, Hub, HubLimits, IdempotencyKey, MemoryBroker, Pattern, Publication, Refusal,
-    Request, Retention, Selectors, SlowPolicy, Start, Subscribed,
+    Change, ChannelName, CloseReason, Coalesce, Doorbell, Draft, Epoch, EventId, EventType,
+    Framing, HistoryFrom, Hub, HubLimits, IdempotencyKey, MemoryBroker, Pattern, Publication,
+    Refusal, Request, Retention, Selectors, SlowPolicy, Start, Subscribed,
 };
 
 use super::{
-    client::{Client, Connection, Published, Shared, Turn},
+    client::{Client, Connection, Published, Shared, Turn, Words},
     random::Random,
 };
 
@@ -37,12 +37,15 @@ pub(crate) struct World {
     /// What happened, if it is to be told.
     pub(crate) story: Vec<String>,
     told: bool,
-    /// Events, gaps and ends that clients got; resumes, refusals with a gap, and 204s.
-    pub(crate) totals: [u64; 6],
+    /// Events, gaps and ends that clients got, and events that came in others; resumes, refusals
+    /// with a gap, and 204s.
+    pub(crate) totals: [u64; 7],
 }
 
 const CHANNELS: [&str; 5] = ["a/1", "a/2", "b/1", "b/2", "c"];
-const SELECTORS: [&[&str]; 9] = [
+const SELECTORS: [&[&str]; 11] = [
+    &["a/1"],
+    &["a/1"],
     &["a/1"],
     &["b/1"],
     &["c"],
@@ -74,7 +77,7 @@ impl World {
             keyed: None,
             story: Vec::new(),
             told,
-            totals: [0; 6],
+            totals: [0; 7],
         }
     }
 
@@ -304,18 +307,21 @@ impl World {
             return self.retire(leaver);
         }
         let texts = self.random.pick(&SELECTORS);
+        let coalesces = texts.len() == 1 && !texts[0].contains('*') && !self.random.once_in(3);
+        let coalesce = coalesces.then(|| Coalesce::new(Arc::new(Words), 0));
         self.born += 1;
         self.clients.push(Client {
             number: self.born,
             selectors: Selectors::parse(texts.iter().copied()).unwrap(),
             framing: self.random.pick(&[Framing::Bare, Framing::Chunked]),
             envelope: self.random.once_in(4),
+            coalesce,
             control: !self.random.once_in(5),
             last_id: None,
             owed: BTreeMap::new(),
             connection: None,
             aborted: false,
-            got: [0; 3],
+            got: [0; 4],
         });
         self.connect_client(self.clients.len() - 1);
     }
@@ -336,6 +342,7 @@ impl World {
             control: client.control,
             open: self.random.once_in(2),
             envelope: client.envelope,
+            coalesce: client.coalesce.clone(),
         };
         let subscribed = self.hub.subscribe(&request, 0, 5_000).unwrap();
         let texts: Vec<_> = client.selectors.texts().collect();
@@ -346,7 +353,7 @@ impl World {
         match subscribed {
             Subscribed::Finished => self.finish(index),
             Subscribed::Gap => {
-                self.totals[4] += 1;
+                self.totals[5] += 1;
                 let client = &mut self.clients[index];
                 assert!(!client.control && client.last_id.is_some());
                 // It was told; it begins anew.
@@ -357,7 +364,7 @@ impl World {
             Subscribed::Live(opening) => {
                 let position = opening.subscription.position().seq;
                 if resumed {
-                    self.totals[3] += 1;
+                    self.totals[4] += 1;
                     let (number, aborted) =
                         (self.clients[index].number, self.clients[index].aborted);
                     assert!(!aborted, "client {number}: cut off at the same place for ever");
@@ -385,7 +392,7 @@ impl World {
 
     /// Nothing will ever come: then nothing may be left that was not deleted.
     fn finish(&mut self, index: usize) {
-        self.totals[5] += 1;
+        self.totals[6] += 1;
         let client = self.clients.remove(index);
         for name in client.selectors.channels() {
             assert!(self.ends.contains_key(name), "204 but {name} has not ended");

@@ -106,6 +106,7 @@ impl Rig {
             control: asked.control,
             open: false,
             envelope: false,
+            coalesce: None,
         };
         let seat = self.fanout.seat();
         let subscribed = self.hub.subscribe(&request, seat.worker(), 5_000).unwrap();

@@ -64,7 +64,14 @@ impl World {
         age_ms_max: u64,
     ) -> H2Body {
         let selectors = Selectors::parse(channels).unwrap();
-        let request = Request { selectors, start, control: true, open: false, envelope: false };
+        let request = Request {
+            selectors,
+            start,
+            control: true,
+            open: false,
+            envelope: false,
+            coalesce: None,
+        };
         let subscribed = self.hub.subscribe(&request, 0, 5_000).unwrap();
         let Subscribed::Live(opening) = subscribed else { panic!("{subscribed:?}") };
         H2Body::new(&self.h2, opening, HEARTBEAT_MS, age_ms_max)
