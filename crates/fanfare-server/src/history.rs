@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     body::Body,
+    coalesce,
     limits::HISTORY_EVENTS,
     metrics::Reached,
     problem::{Kind, Problem},
@@ -47,13 +48,17 @@ pub(crate) fn answer(
 ) -> Result<Response<Body>, Problem> {
     let limit = query.number("limit", 1..=HISTORY_EVENTS_MAX)?.unwrap_or(HISTORY_EVENTS);
     let from = from(state, query)?;
-    let history = state.hub.history(channel, &from, limit).ok_or_else(|| {
+    let coalesce = coalesce::of_query(query)?;
+    let mut history = state.hub.history(channel, &from, limit).ok_or_else(|| {
         let detail = format!(
             "the channel does not exist: it has no event that is kept and no subscriber; the \
              name is `{channel}`"
         );
         Problem::new(Kind::ChannelNotFound, detail)
     })?;
+    if let Some(coalesce) = coalesce {
+        coalesce.merge_page(&mut history.events);
+    }
     // An answer that nobody takes stays in memory for as long as its connection does.
     let json = json(state, channel, &from, history);
     let mut charge = state.requests.charge();

@@ -12,6 +12,7 @@ mod admin;
 mod body;
 mod bucket;
 mod budget;
+mod coalesce;
 mod config;
 mod connection;
 mod console;

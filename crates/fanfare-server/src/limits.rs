@@ -9,6 +9,9 @@ use fanfare_core::limits::{
     LIST_CHANNELS_MAX, WORKERS_MAX,
 };
 
+/// Members of an object that may be a delta: twice what any service sends, so that a look at an
+/// event costs little.
+pub(crate) const DELTA_MEMBERS_MAX: usize = 32;
 /// Milliseconds from the first byte of a request's head to its last: slowloris.
 pub(crate) const HEAD_READ_MS_MAX: u64 = 5_000;
 /// Milliseconds that a keep-alive connection may wait for its next request: longer than the 60 s

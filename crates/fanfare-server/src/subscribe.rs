@@ -16,6 +16,7 @@ use hyper::{
 
 use crate::{
     body::Body,
+    coalesce,
     entrance::ComeBack,
     guard::Origin,
     metrics::{Reached, SubscribeAnswer},
@@ -77,6 +78,7 @@ impl Parameters {
     pub(crate) fn read(state: &State, asked: SubscribeRequest) -> Result<Self, Problem> {
         let SubscribeRequest { selectors, query, headers, origin, version } = asked;
         let start = start(&query, &headers)?;
+        let coalesce = coalesce::of_subscription(&query, &selectors)?;
         let seconds = query.number("heartbeat", 1..=HEARTBEAT_INTERVAL_MS_MAX / 1_000)?;
         let heartbeat_ms = seconds.map_or(state.config().heartbeat_interval_ms, |s| s * 1_000);
         let request = Request {
@@ -85,6 +87,7 @@ impl Parameters {
             control: flag(&query, "control", [("on", true), ("off", false)])?,
             open: flag(&query, "open", [("1", true), ("0", false)])?,
             envelope: flag(&query, "envelope", [("off", false), ("json", true)])?,
+            coalesce,
         };
         Ok(Self { request, heartbeat_ms, origin, version })
     }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use fanfare_core::{Feed, Framing, Hub, Run, Stop, limits::BATCH_BYTES_MAX};
+use fanfare_core::{Feed, Framing, Hub, Run, Stop, is_inside, limits::BATCH_BYTES_MAX};
 
 pub(super) use super::stream::Stream;
 use super::{
@@ -41,6 +41,8 @@ pub(crate) struct Joined {
     bytes: Vec<u8>,
     /// Each frame's `seq` and where it ends in `bytes`.
     ends: Vec<(u64, usize)>,
+    /// The first and the last `seq` of frames that stand for several events.
+    merged: Vec<(u64, u64)>,
     stop: Option<Stop>,
     exhausted: bool,
     /// The version of the feed before it was read.
@@ -173,14 +175,14 @@ impl Joined {
             bytes.extend_from_slice(frame);
             ends.push((seq, bytes.len()));
         }
-        let held = stock.hold(bytes.capacity() + size_of_val(&*ends));
-        let Run { end, stop, exhausted, .. } = run;
-        Self { start: cursor, end, bytes, ends, stop, exhausted, version, _held: held }
+        let Run { end, stop, exhausted, merged, .. } = run;
+        let held = stock.hold(bytes.capacity() + size_of_val(&*ends) + size_of_val(&*merged));
+        Self { start: cursor, end, bytes, ends, merged, stop, exhausted, version, _held: held }
     }
 
     /// Whether a stream at `cursor` gets its next bytes, or its stop, here.
     fn covers(&self, cursor: u64) -> bool {
-        (self.start..self.end).contains(&cursor)
+        (self.start..self.end).contains(&cursor) && !is_inside(&self.merged, cursor)
     }
 
     /// The bytes for a stream at `cursor`, and how many events they are.

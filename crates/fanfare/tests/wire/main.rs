@@ -14,6 +14,7 @@ mod close;
 mod control;
 mod cut_off;
 mod delete;
+mod deltas;
 mod drain;
 mod drain_back;
 mod drain_late;
