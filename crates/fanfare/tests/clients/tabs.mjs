@@ -58,6 +58,8 @@ export class Browser {
       /** What the console says that is no mere information. */
       problems,
       front: () => this.#send("Page.bringToFront", {}, sessionId),
+      /** Freezes a tab in the background, as phones do, and makes it `active` again. */
+      lifecycle: (state) => this.#send("Page.setWebLifecycleState", { state }, sessionId),
       evaluate: async (asked) => {
         const evaluated = { expression: `(${asked})()`, returnByValue: true };
         return (await this.#send("Runtime.evaluate", evaluated, sessionId)).result.value;
