@@ -40,6 +40,7 @@ mod page;
 mod peers;
 mod precedence;
 mod problems;
+mod producers;
 mod publish;
 mod resume;
 mod retention;
