@@ -51,6 +51,7 @@ impl Core {
             open: false,
             envelope: false,
             coalesce: None,
+            live: false,
         };
         let subscribed = self.hub.subscribe(&request, worker, RETRY_MS).unwrap();
         let Subscribed::Live(opening) = subscribed else { panic!("{subscribed:?}") };

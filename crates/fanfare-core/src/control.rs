@@ -102,6 +102,15 @@ pub(crate) fn open<'a>(position: EventId, channels: impl IntoIterator<Item = &'a
     })
 }
 
+/// `fanfare.live`: everything was delivered that had been published when the stream began.
+pub(crate) fn live<'a>(position: EventId, channels: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+    control(position, "live", None, |out| {
+        out.extend_from_slice(b"{\"channels\":");
+        json::push_strings(out, channels);
+        out.push(b'}');
+    })
+}
+
 /// `fanfare.gap`: events were lost. `requested` is where the subscriber wanted to go on.
 pub(crate) fn gap<'a>(
     resumed_after: EventId,
@@ -178,6 +187,10 @@ mod tests {
         assert_eq!(
             text(open(id, ["a", "b/*"])),
             "id: aaaaaaaa-5\nevent: fanfare.open\ndata: {\"channels\":[\"a\",\"b/*\"]}\n\n"
+        );
+        assert_eq!(
+            text(live(id, ["a"])),
+            "id: aaaaaaaa-5\nevent: fanfare.live\ndata: {\"channels\":[\"a\"]}\n\n"
         );
         assert_eq!(
             text(gap(id, ["a"], "x\n", GapReason::Epoch)),

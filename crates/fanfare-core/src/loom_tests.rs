@@ -70,6 +70,7 @@ impl World {
             open: true,
             envelope: false,
             coalesce: None,
+            live: false,
         };
         match self.hub.subscribe(&request, worker, 5_000).unwrap() {
             Subscribed::Live(opening) => opening.subscription,

@@ -181,7 +181,7 @@ impl Hub {
     fn open(
         &self,
         request: &Request,
-        subscription: Subscription,
+        mut subscription: Subscription,
         resume: Option<u64>,
         retry_ms: u32,
     ) -> Subscribed {
@@ -217,10 +217,14 @@ impl Hub {
                 events.push(subscription.ended(&name, closed.reason, retry_ms));
             }
         }
+        let finished = subscription.has_ended();
+        if request.live && request.control && !finished {
+            subscription.tell_when_live();
+            events.extend(subscription.tell_live());
+        }
         if !request.control {
             events.clear();
         }
-        let finished = subscription.has_ended();
         Subscribed::Live(Opening { subscription, events, finished, replay })
     }
 }

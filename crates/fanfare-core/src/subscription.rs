@@ -28,6 +28,8 @@ pub struct Request {
     pub envelope: bool,
     /// What is put together; only for a subscription of one channel.
     pub coalesce: Option<Coalesce>,
+    /// Whether `fanfare.live` is sent.
+    pub live: bool,
 }
 
 /// Where a subscription begins.
@@ -108,6 +110,8 @@ pub struct Subscription {
     forgives: bool,
     /// Whether control events are sent.
     control: bool,
+    /// Whether it is to be told when it has everything from before it began.
+    owes_live: bool,
 }
 
 /// What a subscriber does about a stop.
@@ -134,7 +138,8 @@ impl Subscription {
     ) -> Self {
         let feed = Arc::new(feed);
         let live_from = hub.watermark() + 1;
-        Self { hub, feed, worker, cursor: 0, attached_tick, live_from, forgives: false, control }
+        let (cursor, forgives, owes_live) = (0, false, false);
+        Self { hub, feed, worker, cursor, attached_tick, live_from, forgives, control, owes_live }
     }
 
     /// Sets where it begins. `forgives` says that what was dropped before is not lost to it.
@@ -163,6 +168,24 @@ impl Subscription {
     /// to its subscriber.
     pub fn live_from(&self) -> u64 {
         self.live_from
+    }
+
+    /// Has it be told when it has everything from before it began.
+    pub(crate) fn tell_when_live(&mut self) {
+        self.owes_live = true;
+    }
+
+    /// Whether it is to be told now that it has everything from before it began.
+    #[inline]
+    pub fn is_live_untold(&self) -> bool {
+        self.owes_live && self.cursor >= self.live_from
+    }
+
+    /// `fanfare.live`, once; for a stream that goes on.
+    pub fn tell_live(&mut self) -> Option<Vec<u8>> {
+        let is_due = self.is_live_untold();
+        self.owes_live &= !is_due;
+        is_due.then(|| control::live(self.position(), self.feed.selectors().texts()))
     }
 
     /// Whether control events are sent.

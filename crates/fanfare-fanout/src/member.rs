@@ -175,6 +175,9 @@ impl Member {
         let Some(subscription) = &mut self.subscription else { return };
         let Some(stop) = batch.stop() else {
             subscription.cursor = subscription.cursor.max(batch.end());
+            if subscription.is_live_untold() {
+                self.tell_live(framing);
+            }
             return;
         };
         let met = subscription.meet(stop, batch.end(), retry_ms);
@@ -189,9 +192,25 @@ impl Member {
             Met::Nothing => {}
             Met::Tell(sse) => framing.wrap(&sse, &mut out),
         }
+        if self.closing.is_none()
+            && !ended
+            && let Some(sse) = subscription.tell_live()
+        {
+            framing.wrap(&sse, &mut out);
+        }
         if ended && self.closing.is_none() {
             out.extend_from_slice(framing.last());
             self.closing = Some(Disconnect::Ended);
+        }
+        self.pending = out.into();
+    }
+
+    /// Puts up for sending that everything from before the subscription began was sent.
+    #[cold]
+    fn tell_live(&mut self, framing: Framing) {
+        let mut out = Vec::new();
+        if let Some(sse) = self.subscription.as_mut().and_then(Subscription::tell_live) {
+            framing.wrap(&sse, &mut out);
         }
         self.pending = out.into();
     }

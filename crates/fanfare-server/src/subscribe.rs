@@ -88,6 +88,7 @@ impl Parameters {
             open: flag(&query, "open", [("1", true), ("0", false)])?,
             envelope: flag(&query, "envelope", [("off", false), ("json", true)])?,
             coalesce,
+            live: flag(&query, "live", [("0", false), ("1", true)])?,
         };
         Ok(Self { request, heartbeat_ms, origin, version })
     }

@@ -179,7 +179,15 @@ pub(crate) fn slow(ring_events_max: usize, slow_policy: SlowPolicy) -> Retention
 /// A request with control events and without `fanfare.open`.
 pub(crate) fn request(channels: &[&str], start: Start) -> Request {
     let selectors = Selectors::parse(channels.iter().copied()).unwrap();
-    Request { selectors, start, control: true, open: false, envelope: false, coalesce: None }
+    Request {
+        selectors,
+        start,
+        control: true,
+        open: false,
+        envelope: false,
+        coalesce: None,
+        live: false,
+    }
 }
 
 /// After an id of the bench's epoch.

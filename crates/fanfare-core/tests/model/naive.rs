@@ -217,6 +217,7 @@ proptest! {
                         open: false,
                         envelope: false,
                         coalesce: None,
+                        live: false,
                     };
                     let Ok(Subscribed::Live(opening)) = hub.subscribe(&request, 0, 0) else {
                         panic!("a live subscription")

@@ -60,6 +60,10 @@ pub(crate) struct Connection {
     last_seq: Option<u64>,
     /// Every end after this is one that it must be told of.
     pub(crate) began: u64,
+    /// Whether it asked to be told when everything from before this place was delivered.
+    pub(crate) live_from: Option<u64>,
+    /// Whether it was told.
+    pub(crate) told_live: bool,
     /// Channels whose end stands behind the position, and where. What comes after it is not owed.
     pub(crate) ended: BTreeMap<ChannelName, u64>,
 }
@@ -117,12 +121,22 @@ impl Connection {
             cut: false,
             received: Vec::new(),
             last_seq: None,
+            live_from: None,
+            told_live: false,
             ended: BTreeMap::new(),
         }
     }
 }
 
 impl Connection {
+    fn tell_live(&mut self, framing: Framing) {
+        if let Some(sse) = self.subscription.tell_live() {
+            let mut out = Vec::new();
+            framing.wrap(&sse, &mut out);
+            self.pending.push_back(out.into());
+        }
+    }
+
     /// Whether an event stands before the end of its channel, as far as this connection knows.
     pub(crate) fn owes(&self, (seq, owed): &(&u64, &Published)) -> bool {
         self.ended.get(&owed.channel).is_none_or(|end| *seq < end)
@@ -203,6 +217,7 @@ impl Client {
         }
         let Some(stop) = batch.stop() else {
             subscription.cursor = subscription.cursor.max(batch.end());
+            connection.tell_live(self.framing);
             return if batch.is_exhausted() { Turn::Idle } else { Turn::Busy };
         };
         if let Stop::End { channel, seq, .. } = stop
@@ -235,6 +250,9 @@ impl Client {
                 connection.pending.push_back(out.into());
             }
         }
+        if !connection.finishing && !connection.cut {
+            connection.tell_live(self.framing);
+        }
         Turn::Busy
     }
 
@@ -264,6 +282,7 @@ impl Client {
             match kind {
                 None => self.take_event(&told),
                 Some("gap") => self.take_gap(&told, hub),
+                Some("live") => self.take_live(),
                 Some("end" | "open") => {}
                 Some(other) => panic!("an unknown control event {other}"),
             }
@@ -304,6 +323,17 @@ impl Client {
             self.got[3] += 1;
         }
         text
+    }
+
+    fn take_live(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        assert!(!std::mem::replace(&mut connection.told_live, true), "told twice");
+        let live_from = connection.live_from.expect("it asked for it");
+        let connection = self.connection.as_ref().expect("it is there");
+        let left: Vec<_> = self.owed.range(..live_from).filter(|o| connection.owes(o)).collect();
+        // What one of several channels lost may be told later, where its newest loss stands.
+        let is_known = left.is_empty() || !self.is_single();
+        assert!(is_known, "client {} is not live: {left:?}", self.number);
     }
 
     fn take_gap(&mut self, told: &Told, hub: &Hub) {

@@ -123,6 +123,8 @@ impl World {
                     client.owed.iter().filter(|owed| connection.owes(owed)).collect();
                 assert!(lost.is_empty(), "lost in silence: {lost:?}");
                 self.knows_the_ends(client, connection);
+                let told = connection.told_live || connection.live_from.is_none();
+                assert!(told, "client {} does not know that it is live", client.number);
             }
         }
         while self.hub.maintain(self.now_ms, 100) {}
@@ -343,6 +345,7 @@ impl World {
             open: self.random.once_in(2),
             envelope: client.envelope,
             coalesce: client.coalesce.clone(),
+            live: self.random.once_in(2),
         };
         let subscribed = self.hub.subscribe(&request, 0, 5_000).unwrap();
         let texts: Vec<_> = client.selectors.texts().collect();
@@ -378,6 +381,8 @@ impl World {
                 let (subscription, framing) = (opening.subscription, client.framing);
                 let mut connection = Connection::new(subscription, &opening.events, framing, began);
                 connection.finishing = opening.finished;
+                let asks = request.live && request.control && !opening.finished;
+                connection.live_from = asks.then(|| connection.subscription.live_from());
                 let over = |name: &&ChannelName| {
                     let closed = self.hub.channel(name).is_some_and(|info| info.closed.is_some());
                     closed && self.ends[*name].0 <= position

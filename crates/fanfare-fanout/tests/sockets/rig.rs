@@ -107,6 +107,7 @@ impl Rig {
             open: false,
             envelope: false,
             coalesce: None,
+            live: false,
         };
         let seat = self.fanout.seat();
         let subscribed = self.hub.subscribe(&request, seat.worker(), 5_000).unwrap();

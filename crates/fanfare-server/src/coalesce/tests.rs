@@ -75,9 +75,9 @@ fn read(
     let mut run = Run::default();
     loop {
         let selectors = Selectors::parse(["a"]).unwrap();
-        let (control, open, envelope) = (true, false, false);
+        let (control, open, envelope, live) = (true, false, false, false);
         let coalesce = (!name.is_empty()).then(|| coalesce(name));
-        let request = Request { selectors, start, control, open, envelope, coalesce };
+        let request = Request { selectors, start, control, open, envelope, coalesce, live };
         let subscribed = hub.subscribe(&request, 0, 0).unwrap();
         let Subscribed::Live(opening) = subscribed else { panic!("it is live") };
         let mut cursor = opening.subscription.cursor;

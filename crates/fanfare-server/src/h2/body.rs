@@ -110,6 +110,10 @@ impl H2Body {
             }
             let cursor = lock(&self.reading.quiet).standing(subscription.cursor);
             subscription.cursor = cursor;
+            if let Some(told) = subscription.tell_live() {
+                self.pending = told.into();
+                continue;
+            }
             let Ok(joined) = self.read(cursor) else { return Next::Later };
             let Some(joined) = joined else {
                 let Some((reason, retry_ms, closing)) = self.leaving() else {

@@ -192,8 +192,15 @@ mod tests {
             let hub = Arc::new(Hub::new(Epoch::from_random(0), limits, vec![doorbell]));
             let selectors = Selectors::parse(["p/*"]).unwrap();
             let (control, open, envelope) = (true, true, false);
-            let request =
-                Request { selectors, start: Start::Now, control, open, envelope, coalesce: None };
+            let request = Request {
+                selectors,
+                start: Start::Now,
+                control,
+                open,
+                envelope,
+                coalesce: None,
+                live: false,
+            };
             let subscribed = hub.subscribe(&request, 0, 0).unwrap();
             let Subscribed::Live(Opening { subscription, .. }) = subscribed else {
                 panic!("a pattern is live")

@@ -71,6 +71,7 @@ impl World {
             open: false,
             envelope: false,
             coalesce: None,
+            live: false,
         };
         let subscribed = self.hub.subscribe(&request, 0, 5_000).unwrap();
         let Subscribed::Live(opening) = subscribed else { panic!("{subscribed:?}") };

@@ -32,6 +32,7 @@ mod limits;
 mod limits_live;
 mod limits_proxies;
 mod limits_reached;
+mod live;
 mod metrics;
 mod names;
 mod ndjson;
