@@ -17,6 +17,7 @@ use crate::{
     ring::{Closed, Entry},
     sync::{Ordering, fence, lock, read},
     tombstones::Tombstone,
+    waiters::Standing,
 };
 
 impl Hub {
@@ -44,32 +45,9 @@ impl Hub {
                 None => remember = Some((order.keys.digest(draft.content()), scoped)),
             }
         }
-        let mut event = None;
-        let (channel, placed) = match change {
-            Change::Claim => {
-                let channel = self.find_or_create(&name)?;
-                let closed = lock(&channel.ring).closed();
-                closed.map_or(Ok(()), |closed| Err(Refusal::Closed(closed.reason)))?;
-                (channel, self.watermark())
-            }
-            Change::Delete => {
-                let channel = self.registry.find(&name).ok_or(Refusal::NoChannel)?;
-                (channel.clone(), self.delete(&mut order, seq, &channel, now_us))
-            }
-            Change::Close(reason) => {
-                let channel = self.find_or_create(&name)?;
-                (channel.clone(), self.close(&mut order, seq, &channel, reason, now_us))
-            }
-            Change::Event(draft, close) => {
-                let channel = self.find_or_create(&name)?;
-                self.push(&mut order, seq, &channel, draft, now_us)?;
-                event = Some(seq);
-                if let Some(reason) = close {
-                    self.close(&mut order, seq + 1, &channel, reason, now_us);
-                }
-                (channel, seq)
-            }
-        };
+        let is_event = matches!(change, Change::Event(..));
+        let (channel, placed, ended) = self.carry_out(&mut order, seq, &name, change, now_us)?;
+        let event = is_event.then_some(placed);
         if let Some((digest, scoped)) = remember {
             order.keys.remember(scoped, digest, placed, now_ms);
         }
@@ -77,7 +55,58 @@ impl Hub {
         let producer = producer.as_ref().and_then(note);
         self.keep_bounds(&mut order);
         let id = self.id(placed);
-        Ok(Placed { id, subscribers: 0, duplicate: false, channel: Some(channel), producer })
+        let channel = Some(channel);
+        Ok(Placed { id, subscribers: 0, duplicate: false, ended, channel, producer })
+    }
+
+    /// Carries out a change; returns the channel, where it stands, and how it ended the channel.
+    fn carry_out(
+        &self,
+        order: &mut Order,
+        seq: u64,
+        name: &ChannelName,
+        change: Change,
+        now_us: u64,
+    ) -> Result<(Arc<Channel>, u64, Option<CloseReason>), Refusal> {
+        let (channel, reason) = match change {
+            Change::Claim => {
+                let channel = self.find_or_create(name)?;
+                let mut ring = lock(&channel.ring);
+                let closed = ring.closed();
+                closed.map_or(Ok(()), |closed| Err(Refusal::Closed(closed.reason)))?;
+                ring.begin(&channel, now_us / 1_000);
+                drop(ring);
+                return Ok((channel, self.watermark(), None));
+            }
+            Change::Delete => {
+                let channel = self.registry.find(name).ok_or(Refusal::NoChannel)?;
+                let placed = self.delete(order, seq, &channel, now_us);
+                return Ok((channel, placed, Some(CloseReason::Deleted)));
+            }
+            Change::Event(draft, close) => {
+                let channel = self.find_or_create(name)?;
+                self.push(order, seq, &channel, draft, now_us)?;
+                if let Some(reason) = close {
+                    self.close(order, seq + 1, &channel, reason, now_us);
+                }
+                return Ok((channel, seq, close));
+            }
+            Change::Close(reason) => (self.find_or_create(name)?, reason),
+            Change::CloseIfDue => {
+                let channel = self.registry.find(name).ok_or(Refusal::NotDue)?;
+                let due = lock(&channel.ring).is_due(channel.is_publishing(), now_us / 1_000);
+                let (reason, why) = due.ok_or(Refusal::NotDue)?;
+                self.count_overdue(why);
+                (channel, reason)
+            }
+            Change::Finish => {
+                let channel = self.find_or_create(name)?;
+                let is_wished = lock(&channel.ring).is_wished();
+                (channel, if is_wished { CloseReason::Cancelled } else { CloseReason::Done })
+            }
+        };
+        let closed = self.close(order, seq, &channel, reason, now_us);
+        Ok((channel, closed.seq, Some(closed.reason)))
     }
 
     /// Tells the workers of a publication that was applied, and counts who it reaches.
@@ -97,6 +126,9 @@ impl Hub {
             }
         }
         placed.subscribers = self.subscribers_of(channel);
+        if let Some(reason) = placed.ended {
+            self.waiters.tell(channel.name(), Standing::Closed(reason));
+        }
     }
 
     /// Subscriptions that a channel reaches: those that name it, and those with a pattern that
@@ -121,8 +153,15 @@ impl Hub {
             Known::New => Ok(None),
             Known::Same(seq) => {
                 let channel = self.registry.find(&scoped.0);
-                let id = self.id(seq);
-                Ok(Some(Placed { id, subscribers: 0, duplicate: true, channel, producer: None }))
+                let (id, ended) = (self.id(seq), None);
+                Ok(Some(Placed {
+                    id,
+                    subscribers: 0,
+                    duplicate: true,
+                    ended,
+                    channel,
+                    producer: None,
+                }))
             }
             Known::Different => Err(Refusal::KeyReused),
             Known::Full => {
@@ -132,7 +171,7 @@ impl Hub {
         }
     }
 
-    fn find_or_create(&self, name: &ChannelName) -> Result<Arc<Channel>, Refusal> {
+    pub(crate) fn find_or_create(&self, name: &ChannelName) -> Result<Arc<Channel>, Refusal> {
         self.registry.find_or_create(name).map_err(|full| {
             self.count_limit(Limit::Channels);
             Refusal::ChannelsFull(full.0)
@@ -156,19 +195,17 @@ impl Hub {
         let frame = draft.seal(&self.epoch(), seq);
         let entry = Entry { seq, published_at_ms: now_ms, frame };
         let bytes = entry.frame.len();
+        ring.begin(channel, now_ms);
         order.bytes += entry.cost();
         order.bytes -= ring.push(entry, tick);
-        if ring.due_ms.is_none() {
-            let due_ms = now_ms.saturating_add(ring.retention.ring_age_ms);
-            order.schedule.put(&mut ring, channel, due_ms);
-        }
+        order.schedule.look(&mut ring, channel, now_ms);
         drop(ring);
         self.place(order, seq, channel, now_us);
         self.count_published(bytes);
         Ok(())
     }
 
-    /// Ends a channel at `seq`, or finds it ended; returns where the end stands.
+    /// Ends a channel at `seq`, or finds it ended; returns its end.
     pub(crate) fn close(
         &self,
         order: &mut Order,
@@ -176,20 +213,22 @@ impl Hub {
         channel: &Arc<Channel>,
         reason: CloseReason,
         now_us: u64,
-    ) -> u64 {
+    ) -> Closed {
         let now_ms = now_us / 1_000;
         let mut ring = lock(&channel.ring);
         if let Some(closed) = ring.closed() {
-            return closed.seq;
+            return closed;
         }
-        ring.close(Closed { seq, reason, at_ms: now_ms });
+        let closed = Closed { seq, reason, at_ms: now_ms };
+        ring.begin(channel, now_ms);
+        ring.close(closed);
         // Earlier, perhaps, than the look that is scheduled already.
         let due_ms = now_ms.saturating_add(ring.retention.closed_retention_ms);
         order.schedule.put(&mut ring, channel, due_ms);
         drop(ring);
-        self.count_closed();
+        self.count_closed(reason);
         self.place(order, seq, channel, now_us);
-        seq
+        closed
     }
 
     /// Ends a channel at `seq` and drops it with all its events.

@@ -40,10 +40,14 @@ pub enum Change {
     Claim,
     /// It ends.
     Close(CloseReason),
+    /// It ends if the hub says that its time has come.
+    CloseIfDue,
     /// It ends, and its events go now.
     Delete,
     /// It gets an event, and then perhaps ends, as one.
     Event(Draft, Option<CloseReason>),
+    /// It ends because its producer is done: so it says, or `cancelled` if that was wished.
+    Finish,
 }
 
 /// What was accepted.
@@ -56,6 +60,8 @@ pub struct Placed {
     pub subscribers: u64,
     /// Whether an idempotency key or its producer says that it was published before.
     pub duplicate: bool,
+    /// How the channel was ended by it, if it was.
+    pub ended: Option<CloseReason>,
     /// The channel, for who keeps publishing on it; none for a duplicate of a removed one.
     pub channel: Option<Arc<Channel>>,
     /// How far its producer is now, if it has one.
@@ -78,6 +84,8 @@ pub enum Refusal {
     NoAnswer,
     /// A delete of a channel that does not exist.
     NoChannel,
+    /// The time of the channel has not come, or it is over already.
+    NotDue,
     /// The producer may not.
     Producer(ProducerRefusal),
 }
@@ -99,6 +107,7 @@ impl fmt::Display for Refusal {
                 f.write_str("the broker gave no answer: whether it was published is not known")
             }
             Self::NoChannel => f.write_str("the channel does not exist"),
+            Self::NotDue => f.write_str("the channel is not due to be closed"),
             Self::Producer(refusal) => refusal.fmt(f),
         }
     }

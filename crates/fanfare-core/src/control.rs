@@ -50,6 +50,9 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// All of them, for counters.
+    pub const ALL: [Self; 4] = [Self::Cancelled, Self::Deleted, Self::Done, Self::Error];
+
     /// The reason as the wire spells it.
     pub fn as_str(self) -> &'static str {
         match self {

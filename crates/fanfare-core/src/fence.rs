@@ -34,15 +34,15 @@ impl Hub {
         (change, now_us): (&Change, u64),
     ) -> Result<Option<Placed>, Refusal> {
         let channel = self.registry.find(name);
-        let standing = self.standing(channel.as_deref(), producer, now_us / 1_000)?;
+        let standing = self.producer_standing(channel.as_deref(), producer, now_us / 1_000)?;
         match (change, standing, &channel) {
             (Change::Event(_, close), Standing::There(is_newest), Some(channel)) => {
                 // Who publishes its last event again, now to close the channel, is answered as if
                 // it had meant to before.
-                if let Some(reason) = close.filter(|_| is_newest) {
-                    self.close(order, seq, channel, reason, now_us);
-                }
-                Ok(Some(self.duplicate(order, channel, producer, now_us)))
+                let close = close.filter(|_| is_newest);
+                let closed = close.map(|reason| self.close(order, seq, channel, reason, now_us));
+                let ended = closed.map(|closed| closed.reason);
+                Ok(Some(Placed { ended, ..self.duplicate(order, channel, producer, now_us) }))
             }
             (Change::Claim, Standing::Next | Standing::There(_), Some(channel)) => {
                 Ok(Some(self.duplicate(order, channel, producer, now_us)))
@@ -51,7 +51,7 @@ impl Hub {
         }
     }
 
-    fn standing(
+    fn producer_standing(
         &self,
         channel: Option<&Channel>,
         producer: &Producer,
@@ -99,7 +99,7 @@ impl Hub {
         let at = self.note_producer(order, channel, producer, (None, now_us));
         let id = self.id(at.and_then(|at| at.last_event).unwrap_or_default());
         let channel = Some(Arc::clone(channel));
-        Placed { id, subscribers: 0, duplicate: true, channel, producer: at }
+        Placed { id, subscribers: 0, duplicate: true, ended: None, channel, producer: at }
     }
 
     /// Notes a producer that [`check_producer`](Self::check_producer) let pass, with the place of
@@ -117,9 +117,8 @@ impl Hub {
         let (more, less) = producers.note(producer, event, now_ms);
         let at = producers.at(producer.id.as_str());
         order.producers_bytes = order.producers_bytes + more - less;
-        if ring.due_ms.is_none() {
-            let due_ms = now_ms.saturating_add(ring.retention.ring_age_ms);
-            order.schedule.put(&mut ring, channel, due_ms);
+        if ring.closed().is_none() {
+            order.schedule.look(&mut ring, channel, now_ms);
         }
         at
     }

@@ -12,18 +12,20 @@ use std::{
 use crate::{
     audience::Audience,
     channel::Channel,
-    control::GapReason,
+    control::{CloseReason, GapReason},
     doorbell::{Doorbell, WorkerIndex},
     id::{Epoch, EventId},
     journal::Journal,
     keys::Keys,
+    lifecycle::{Overdue, WishedBy},
     limits,
     maintain::Schedule,
-    name::Pattern,
+    name::{ChannelName, Pattern},
     registry::{Registry, Retentions},
     ring::{Dropped, Retention},
     stamps::Stamps,
     sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, Ordering, RwLock, lock},
+    waiters::Waiters,
 };
 
 /// The bounds that a hub may be given.
@@ -83,6 +85,8 @@ pub struct Hub {
     pub(crate) doorbells: Box<[Arc<Doorbell>]>,
     /// All subscriptions.
     pub(crate) subscribers: AtomicUsize,
+    /// Who waits for a channel to be cancelled or to end.
+    pub(crate) waiters: Waiters,
     /// What happened so far.
     totals: Totals,
 }
@@ -106,6 +110,8 @@ pub(crate) struct Order {
     pub(crate) goal: Bounds,
     /// Channels that have not been looked at since what channels keep was changed.
     pub(crate) changing: Vec<Arc<Channel>>,
+    /// Channels that are to be closed, at most [`limits::DUE_CHANNELS_MAX`].
+    pub(crate) due: Vec<ChannelName>,
 }
 
 /// Bounds on what all channels hold together.
@@ -143,6 +149,12 @@ struct Totals {
     removed: [Count; Removal::ALL.len()],
     /// Channels that are closed and still there. This one falls, too.
     closed: Count,
+    /// Channels that were closed, by how.
+    closed_as: [Count; CloseReason::ALL.len()],
+    /// Channels that the hub closed itself, by why.
+    overdue: [Count; Overdue::ALL.len()],
+    /// Wishes that were stored, by why.
+    wishes: [Count; WishedBy::ALL.len()],
     /// Gaps that subscribers were told of, by reason.
     gaps: [Count; GapReason::ALL.len()],
     /// How often each bound was reached.
@@ -180,6 +192,8 @@ impl Removal {
 /// A bound of the hub that was reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Limit {
+    /// Nobody else may wait for a channel to be cancelled.
+    CancelWaiters,
     /// A new channel was refused.
     Channels,
     /// A keyed publish was refused.
@@ -196,7 +210,8 @@ pub enum Limit {
 
 impl Limit {
     /// All of them, for counters.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::CancelWaiters,
         Self::Channels,
         Self::IdempotencyKeys,
         Self::JournalEvents,
@@ -208,6 +223,7 @@ impl Limit {
     /// The bound as the metrics spell it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::CancelWaiters => "cancel_waiters",
             Self::Channels => "channels",
             Self::IdempotencyKeys => "idempotency_keys",
             Self::JournalEvents => "journal_events",
@@ -257,6 +273,7 @@ impl Hub {
             bounds,
             goal: bounds,
             changing: Vec::new(),
+            due: Vec::new(),
         };
         Self {
             epoch,
@@ -270,6 +287,7 @@ impl Hub {
             journal_interest: (0..workers).map(|_| AtomicU32::new(0)).collect(),
             doorbells: doorbells.into(),
             subscribers: AtomicUsize::new(0),
+            waiters: Waiters::default(),
             totals: Totals::default(),
         }
     }
@@ -351,8 +369,34 @@ impl Hub {
     }
 
     /// Counts a channel that was closed.
-    pub(crate) fn count_closed(&self) {
+    pub(crate) fn count_closed(&self, reason: CloseReason) {
         self.totals.closed.fetch_add(1, RELAXED);
+        self.totals.closed_as[reason as usize].fetch_add(1, RELAXED);
+    }
+
+    /// Counts a channel that the hub is about to close.
+    pub(crate) fn count_overdue(&self, why: Overdue) {
+        self.totals.overdue[why as usize].fetch_add(1, RELAXED);
+    }
+
+    /// Counts a wish.
+    pub(crate) fn count_wish(&self, by: WishedBy) {
+        self.totals.wishes[by as usize].fetch_add(1, RELAXED);
+    }
+
+    /// How many channels were closed in this way, and not deleted.
+    pub fn closed_total(&self, reason: CloseReason) -> u64 {
+        self.totals.closed_as[reason as usize].load(RELAXED)
+    }
+
+    /// How many channels the hub closed itself.
+    pub fn overdue_total(&self, why: Overdue) -> u64 {
+        self.totals.overdue[why as usize].load(RELAXED)
+    }
+
+    /// How many wishes were stored.
+    pub fn wishes_total(&self, by: WishedBy) -> u64 {
+        self.totals.wishes[by as usize].load(RELAXED)
     }
 
     /// How many channels were removed for a reason.

@@ -1,10 +1,6 @@
 //! What the hub tells about its channels: history, lists and facts.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{cmp::Reverse, collections::BinaryHeap, sync::atomic::Ordering};
 
 use crate::{
     channel::Channel,
@@ -14,6 +10,7 @@ use crate::{
     name::ChannelName,
     ring::{Entry, Rate, Retention},
     sync::lock,
+    waiters::Standing,
 };
 
 /// Where a history begins.
@@ -76,6 +73,16 @@ pub struct ChannelInfo {
     pub last_published_at_ms: Option<u64>,
     /// How many there are a second.
     pub rate: Rate,
+    /// Bytes of them on the wire.
+    pub bytes_total: u64,
+    /// When it was made, by more than a subscription, in Unix milliseconds.
+    pub created_at_ms: Option<u64>,
+    /// When something last happened to it.
+    pub updated_at_ms: Option<u64>,
+    /// When it was closed.
+    pub closed_at_ms: Option<u64>,
+    /// How far it is.
+    pub standing: Standing,
     /// Set if it was closed.
     pub closed: Option<CloseReason>,
     /// What it keeps.
@@ -154,29 +161,6 @@ pub struct ChannelList {
     pub next: Option<(u64, ChannelName)>,
     /// How many there are on all pages together.
     pub total: usize,
-}
-
-/// Says, while it lives, that a streaming publish is open on a channel.
-#[derive(Debug)]
-pub struct Publishing(Arc<Channel>);
-
-impl Publishing {
-    /// Counts one streaming publish.
-    pub fn on(channel: Arc<Channel>) -> Self {
-        channel.publishing().fetch_add(1, Ordering::Relaxed);
-        Self(channel)
-    }
-
-    /// The channel.
-    pub fn channel(&self) -> &Arc<Channel> {
-        &self.0
-    }
-}
-
-impl Drop for Publishing {
-    fn drop(&mut self) {
-        self.0.publishing().fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Hub {
@@ -266,7 +250,13 @@ impl Hub {
 }
 
 fn info(channel: &Channel, subscribers: u64) -> ChannelInfo {
+    let publishing = channel.publishing().load(Ordering::Relaxed);
     let ring = lock(&channel.ring);
+    let exists = publishing > 0 || !ring.is_pristine();
+    let closed_at_ms = ring.closed().map(|closed| closed.at_ms);
+    let wished_at_ms = ring.extras().and_then(|extras| extras.wished_at_ms).map(Into::into);
+    let changes = [ring.began_at_ms, ring.last_published_at_ms()].into_iter();
+    let updated_at_ms = changes.chain(closed_at_ms).chain(wished_at_ms).max();
     ChannelInfo {
         name: channel.name().clone(),
         subscribers,
@@ -278,7 +268,12 @@ fn info(channel: &Channel, subscribers: u64) -> ChannelInfo {
         last_published_at_ms: Some(ring.last_published_at_ms()).filter(|_| ring.events_total() > 0),
         rate: ring.rate(),
         retention: *ring.retention,
-        publishing: channel.publishing().load(Ordering::Relaxed),
+        publishing,
+        bytes_total: ring.bytes_total(),
+        created_at_ms: exists.then_some(ring.began_at_ms),
+        updated_at_ms: updated_at_ms.filter(|_| exists),
+        closed_at_ms,
+        standing: ring.standing(),
         closed: ring.closed().map(|closed| closed.reason),
     }
 }

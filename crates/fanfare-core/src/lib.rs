@@ -29,10 +29,12 @@ mod inspect;
 mod journal;
 mod json;
 mod keys;
+mod lifecycle;
 pub mod limits;
 mod maintain;
 mod name;
 mod producers;
+mod publishing;
 mod registry;
 mod ring;
 mod stamps;
@@ -41,6 +43,7 @@ mod subscription;
 mod sync;
 mod tombstones;
 mod trie;
+mod waiters;
 mod window;
 
 #[cfg(all(test, loom))]
@@ -58,13 +61,15 @@ pub use hub::{Channels, Held, Hub, HubLimits, Limit, Removal, Walk};
 pub use id::{Epoch, EventId, MalformedId};
 pub use inspect::{
     ChannelInfo, ChannelList, ChannelQuery, ChannelSort, History, HistoryEvent, HistoryFrom,
-    Publishing,
 };
 pub use keys::{IdempotencyKey, KeyError};
+pub use lifecycle::{Overdue, WishedBy};
 pub use name::{ChannelName, NameError, Pattern, Selectors, SelectorsError};
 pub use producers::{Producer, ProducerAt, ProducerId, ProducerIdError, ProducerRefusal};
+pub use publishing::Publishing;
 pub use registry::RegistryFull;
 pub use ring::{Closed, Rate, Retention, SlowPolicy};
 pub use subscription::{Met, Opening, Replay, Request, Start, Subscribed, Subscription};
 pub use trie::Trie;
+pub use waiters::{Standing, WaitersFull, Watch};
 pub use window::Window;

@@ -68,6 +68,11 @@ pub const PRODUCER_OVERHEAD_BYTES: usize = 112;
 /// All producers together take at most one part in so many of the budget of all rings: the events
 /// of others make room for them.
 pub const PRODUCERS_SHARE: usize = 8;
+/// Requests that wait for one channel to be cancelled: its producer, which asks anew before the
+/// last answer is there, and some that watch over it.
+pub const CANCEL_WAITERS_PER_CHANNEL_MAX: usize = 64;
+/// Channels that one look finds to be closed: more are found by the next.
+pub const DUE_CHANNELS_MAX: usize = 1_024;
 /// Bytes of one batch: coalescing is nearly free up to here, and publishers wait for the ring's
 /// lock while a worker clones this many bytes of handles.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;

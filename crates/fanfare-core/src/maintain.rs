@@ -5,16 +5,19 @@
 //! schedule, and whoever keeps the time calls [`Hub::maintain`], in steps as small as it likes. A
 //! change of limits is carried out in the same steps.
 
-use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
+use std::{collections::BTreeMap, mem, num::NonZeroU64, sync::Arc};
 
 use crate::{
     channel::Channel,
     hub::{Bounds, Hub, HubLimits, Order, Removal},
-    limits::{SHRINK_BYTES_MAX, SHRINK_STEPS_MAX},
+    lifecycle::WishedBy,
+    limits::{DUE_CHANNELS_MAX, SHRINK_BYTES_MAX, SHRINK_STEPS_MAX},
+    name::ChannelName,
     registry::Retentions,
-    ring::Ring,
+    ring::{Entry, Ring},
     sync::lock,
     tombstones::Tombstone,
+    waiters::Standing,
 };
 
 /// Channels by when they want to be looked at; the hub's order lock guards it.
@@ -32,6 +35,20 @@ impl Schedule {
         let due_ms = NonZeroU64::new(due_ms).unwrap_or(NonZeroU64::MIN);
         ring.due_ms = Some(due_ms);
         self.due.insert((due_ms.get(), channel.instance()), Arc::clone(channel));
+    }
+
+    /// Has a channel looked at in time for what may be due next, after something happened to it.
+    pub(crate) fn look(&mut self, ring: &mut Ring, channel: &Arc<Channel>, now_ms: u64) {
+        let is_publishing = channel.is_publishing();
+        let aged_ms = now_ms.saturating_add(ring.retention.ring_age_ms);
+        let watch_ms = ring.watch_interval_ms(is_publishing).map(|ms| now_ms.saturating_add(ms));
+        let ends_ms = ring.ends(is_publishing).map(|(at_ms, _)| at_ms);
+        let kept_ms = (!ring.is_pristine()).then_some(aged_ms);
+        let due_ms = [watch_ms, ends_ms, kept_ms].into_iter().flatten().min();
+        let scheduled_ms = ring.due_ms.map_or(u64::MAX, NonZeroU64::get);
+        if let Some(due_ms) = due_ms.filter(|due_ms| *due_ms < scheduled_ms) {
+            self.put(ring, channel, due_ms);
+        }
     }
 
     /// Takes a channel out.
@@ -80,6 +97,7 @@ impl Hub {
     /// Looks at channels whose time has come, at most `channels_max` of them: drops what is too
     /// old and removes what is idle. Returns whether there is more to do.
     pub fn maintain(&self, now_ms: u64, channels_max: usize) -> bool {
+        let mut unwatched = Vec::new();
         let mut order = lock(&self.order);
         order.keys.expire(now_ms);
         let mut shrinks = self.shrink(&mut order);
@@ -89,10 +107,25 @@ impl Hub {
                 self.change(&mut order, &channel, now_ms);
                 continue;
             }
-            let Some(channel) = order.schedule.first_due(now_ms) else { return shrinks };
-            self.look_after(&mut order, &channel, now_ms);
+            let Some(channel) = order.schedule.first_due(now_ms) else { break };
+            if self.look_after(&mut order, &channel, now_ms) {
+                unwatched.push(channel);
+            }
         }
-        shrinks || !order.changing.is_empty() || order.schedule.first_due(now_ms).is_some()
+        let is_due = order.schedule.first_due(now_ms).is_some();
+        let has_more = shrinks || !order.changing.is_empty() || is_due;
+        drop(order);
+        for channel in unwatched {
+            self.count_wish(WishedBy::Unwatched);
+            self.waiters.tell(channel.name(), Standing::Cancelling);
+        }
+        has_more
+    }
+
+    /// Channels that [`maintain`](Self::maintain) found to be closed: each with a
+    /// [`CloseIfDue`](crate::Change::CloseIfDue).
+    pub fn take_due(&self) -> Vec<ChannelName> {
+        mem::take(&mut lock(&self.order).due)
     }
 
     /// Brings the bounds one step nearer to their goal; returns whether they are not there yet.
@@ -113,31 +146,81 @@ impl Hub {
         let tick = self.next_tick();
         let mut ring = lock(&channel.ring);
         order.bytes -= ring.retain(retention, now_ms, tick);
-        if ring.due_ms.is_some() {
+        // What is streamed to may have had nothing to be looked at for.
+        let is_streamed_to = channel.is_publishing() && ring.closed().is_none();
+        if ring.due_ms.is_some() || is_streamed_to {
             order.schedule.put(&mut ring, channel, now_ms);
         }
     }
 
-    /// One look at a channel: what is too old goes, then the channel itself if it is idle.
-    fn look_after(&self, order: &mut Order, channel: &Arc<Channel>, now_ms: u64) {
-        if let Some(due_ms) = self.keep(order, channel, now_ms) {
-            return order.schedule.put(&mut lock(&channel.ring), channel, due_ms);
+    /// One look at a channel: what is too old goes, then the channel itself if it is idle. Returns
+    /// whether it has come to be cancelled because nobody watches it.
+    fn look_after(&self, order: &mut Order, channel: &Arc<Channel>, now_ms: u64) -> bool {
+        if let Some(due_ms) = self.keep_due(order, channel, now_ms) {
+            order.schedule.put(&mut lock(&channel.ring), channel, due_ms);
+            return false;
         }
-        let mut was_closed = false;
+        let (is_unwatched, next_ms) = self.watch_over(channel, now_ms);
+        if let Some(due_ms) = self.keep(order, channel, now_ms) {
+            order.schedule.put(&mut lock(&channel.ring), channel, due_ms.min(next_ms));
+        } else {
+            self.remove(order, channel, now_ms, next_ms);
+        }
+        is_unwatched
+    }
+
+    /// Notes a channel that is to be closed, and says when to look again: whoever is to close it
+    /// may fail to.
+    fn keep_due(&self, order: &mut Order, channel: &Channel, now_ms: u64) -> Option<u64> {
+        lock(&channel.ring).is_due(channel.is_publishing(), now_ms)?;
+        if order.due.len() < DUE_CHANNELS_MAX {
+            order.due.push(channel.name().clone());
+        }
+        Some(now_ms.saturating_add(LOOK_DUE_MS))
+    }
+
+    /// Finds out whether a channel is cancelled because nobody watches it, and when to look again
+    /// at that and at whether it is to be closed.
+    fn watch_over(&self, channel: &Channel, now_ms: u64) -> (bool, u64) {
+        let is_publishing = channel.is_publishing();
+        let mut ring = lock(&channel.ring);
+        let ends_ms = ring.ends(is_publishing).map_or(u64::MAX, |(at_ms, _)| at_ms);
+        let Some(interval_ms) = ring.watch_interval_ms(is_publishing) else {
+            return (false, ends_ms);
+        };
+        let is_unwatched = ring.watch(self.subscribers_of(channel), now_ms) && ring.wish(now_ms);
+        (is_unwatched, ends_ms.min(now_ms.saturating_add(interval_ms)))
+    }
+
+    /// Removes a channel that nothing keeps, unless somebody uses it: then it is looked at again.
+    fn remove(&self, order: &mut Order, channel: &Arc<Channel>, now_ms: u64, next_ms: u64) {
+        let (mut was_closed, mut was_pristine) = (false, false);
         let removed = self.registry.remove_idle(channel, |found| {
             let mut ring = lock(&found.ring);
-            was_closed = ring.closed().is_some();
+            (was_closed, was_pristine) = (ring.closed().is_some(), ring.is_pristine());
             order.bytes -= ring.clear(self.next_tick());
             order.producers_bytes -= ring.forget_producers();
             order.schedule.remove(&mut ring, found);
+            if ring.last_event() == 0 && !was_closed {
+                return ring.past();
+            }
             Some(Tombstone { last_event: ring.newest(), closed: ring.closed() })
         });
         if !removed {
-            let due_ms = now_ms.saturating_add(LOOK_IDLE_MS);
-            return order.schedule.put(&mut lock(&channel.ring), channel, due_ms);
+            let mut ring = lock(&channel.ring);
+            if ring.is_pristine() && !channel.is_publishing() {
+                // It goes with its last subscriber.
+                return order.schedule.remove(&mut ring, channel);
+            }
+            let due_ms = now_ms.saturating_add(LOOK_IDLE_MS).min(next_ms);
+            return order.schedule.put(&mut ring, channel, due_ms);
         }
         order.journal.note_removed(channel);
-        let removal = if was_closed { Removal::Closed } else { Removal::Idle };
+        let removal = match (was_closed, was_pristine) {
+            (true, _) => Removal::Closed,
+            (false, true) => Removal::Unused,
+            (false, false) => Removal::Idle,
+        };
         self.count_removed(removal, was_closed);
     }
 
@@ -152,14 +235,15 @@ impl Hub {
         }
         let horizon_ms = ring.horizon_ms(now_ms);
         order.bytes -= ring.drop_aged(horizon_ms, self.next_tick());
-        // A producer that may still come back keeps its channel like an event.
-        let oldest_ms = ring.oldest().map(|entry| entry.published_at_ms);
-        let producer_ms = ring.producers_active_at_ms().filter(|at_ms| *at_ms >= horizon_ms);
-        let due_ms = oldest_ms.or(producer_ms)?.saturating_add(retention.ring_age_ms);
+        let aged_ms = |entry: &Entry| entry.published_at_ms.saturating_add(retention.ring_age_ms);
+        let kept_until_ms = Some(ring.kept_until_ms()).filter(|until_ms| *until_ms > now_ms);
+        let due_ms = ring.oldest().map(aged_ms).or(kept_until_ms)?;
         Some(due_ms.max(now_ms.saturating_add(LOOK_MS_MIN)))
     }
 }
 
+/// Milliseconds between two looks at a channel that is to be closed.
+const LOOK_DUE_MS: u64 = 1_000;
 /// The least milliseconds between two looks at a channel with events.
 const LOOK_MS_MIN: u64 = 250;
 /// Milliseconds between two looks at a channel that only its subscribers keep.

@@ -102,14 +102,15 @@ impl Registry {
         self.map.find_or_insert(name, || self.create(name), take)
     }
 
-    /// Removes a channel if nobody is interested in it; `bury` says, under the map's lock, what
-    /// to remember of it. Returns whether it was removed.
+    /// Removes a channel if nobody is interested in it or streams to it; `bury` says, under the
+    /// map's lock, what to remember of it. Returns whether it was removed.
     pub(crate) fn remove_idle(
         &self,
         channel: &Arc<Channel>,
         bury: impl FnOnce(&Channel) -> Option<Tombstone>,
     ) -> bool {
-        self.remove_where(channel, |found| found.subscribers() == 0, bury)
+        let is_idle = |found: &Channel| found.subscribers() == 0 && !found.is_publishing();
+        self.remove_where(channel, is_idle, bury)
     }
 
     /// Removes a channel whoever is interested in it, for a delete.

@@ -6,7 +6,11 @@
 use std::{collections::VecDeque, num::NonZeroU64, sync::Arc};
 
 use crate::{
-    control::CloseReason, extras::Extras, frame::Frame, limits, limits::RATE_WINDOW_MS,
+    control::CloseReason,
+    extras::{Extras, time},
+    frame::Frame,
+    limits,
+    limits::RATE_WINDOW_MS,
     tombstones::Tombstone,
 };
 
@@ -180,8 +184,12 @@ pub(crate) struct Ring {
     extras: Option<Box<Extras>>,
     /// When the hub's schedule has the channel's next look, if it has one.
     pub(crate) due_ms: Option<NonZeroU64>,
+    /// When this life of the channel began, in Unix milliseconds; only if it did.
+    pub(crate) began_at_ms: u64,
     /// Events that this life of the channel had.
     events_total: u64,
+    /// Their bytes on the wire.
+    bytes_total: u64,
     /// When the newest of them was published, in Unix milliseconds.
     last_published_at_ms: u64,
     /// How many there are a second.
@@ -212,7 +220,9 @@ impl Ring {
             closed: None,
             extras,
             due_ms: None,
+            began_at_ms: 0,
             events_total: 0,
+            bytes_total: 0,
             last_published_at_ms: 0,
             rate: Rate::default(),
         }
@@ -225,9 +235,16 @@ impl Ring {
         self.last_event = entry.seq;
         self.last_published_at_ms = entry.published_at_ms;
         self.events_total += 1;
+        self.bytes_total += entry.frame.len() as u64;
         self.rate.count(entry.published_at_ms);
         if let Some(extras) = &mut self.extras {
             extras.past = None;
+            let grace_ms = self.retention.producer_grace_ms;
+            if let Some(grace_ends_ms) = &mut extras.grace_ends_ms {
+                // Whoever publishes one by one is there; it may be on its way to streaming again.
+                let ends_ms = entry.published_at_ms.saturating_add(grace_ms);
+                *grace_ends_ms = (*grace_ends_ms).max(time(ends_ms).unwrap_or(*grace_ends_ms));
+            }
             self.trim();
         }
         // Before it is appended: a full ring of a round number of events would double its memory.
@@ -284,6 +301,11 @@ impl Ring {
     /// The same, made if need be. Who may have emptied it calls [`trim`](Self::trim) then.
     pub(crate) fn extras_mut(&mut self) -> &mut Extras {
         self.extras.get_or_insert_default()
+    }
+
+    /// The same, not made.
+    pub(crate) fn extras_if_any(&mut self) -> Option<&mut Extras> {
+        self.extras.as_deref_mut()
     }
 
     /// Gives the memory of empty extras back.
@@ -416,6 +438,11 @@ impl Ring {
     /// Events that this life of the channel had.
     pub(crate) fn events_total(&self) -> u64 {
         self.events_total
+    }
+
+    /// Bytes of them on the wire.
+    pub(crate) fn bytes_total(&self) -> u64 {
+        self.bytes_total
     }
 
     /// When the newest of them was published, in Unix milliseconds.

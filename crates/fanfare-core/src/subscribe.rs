@@ -10,7 +10,7 @@ use crate::{
     control::{CloseReason, GapReason},
     doorbell::WorkerIndex,
     feed::Feed,
-    hub::{Hub, Limit, Removal},
+    hub::{Hub, Limit, Order, Removal},
     id::EventId,
     registry::RegistryFull,
     ring::Closed,
@@ -84,14 +84,34 @@ impl Hub {
         // Of two workers that take their last interests back at once, one sees that both are
         // gone: without the fence each might still see the other's.
         fence(Ordering::SeqCst);
-        if last && channel.subscribers() == 0 && lock(&channel.ring).is_pristine() {
-            let _order = lock(&self.order);
-            if lock(&channel.ring).is_pristine() {
-                let bury = |found: &Channel| lock(&found.ring).past();
-                if self.registry.remove_idle(channel, bury) {
-                    self.count_removed(Removal::Unused, false);
-                }
+        if !last || channel.subscribers() > 0 {
+            return;
+        }
+        let is_pristine = {
+            let mut ring = lock(&channel.ring);
+            if ring.watch_interval_ms(channel.is_publishing()).is_some() {
+                // Who came and went between two looks has watched, too.
+                ring.extras_mut().was_watched = true;
             }
+            ring.is_pristine()
+        };
+        if is_pristine {
+            self.remove_unused(&mut lock(&self.order), channel);
+        }
+    }
+
+    /// Lets a channel go that never had an event and that nobody uses.
+    pub(crate) fn remove_unused(&self, order: &mut Order, channel: &Arc<Channel>) {
+        if !lock(&channel.ring).is_pristine() {
+            return;
+        }
+        let bury = |found: &Channel| {
+            let mut ring = lock(&found.ring);
+            order.schedule.remove(&mut ring, found);
+            ring.past()
+        };
+        if self.registry.remove_idle(channel, bury) {
+            self.count_removed(Removal::Unused, false);
         }
     }
 

@@ -16,6 +16,8 @@ use crate::{
     publish::json_response,
     query::Query,
     state::State,
+    status,
+    subscribe::must_exist,
 };
 
 /// Whether a request accepts JSON and not an event stream.
@@ -49,6 +51,9 @@ pub(crate) fn answer(
     let limit = query.number("limit", 1..=HISTORY_EVENTS_MAX)?.unwrap_or(HISTORY_EVENTS);
     let from = from(state, query)?;
     let coalesce = coalesce::of_query(query)?;
+    if must_exist(query)? && !state.hub.exists(channel) {
+        return Err(status::missing(channel));
+    }
     let mut history = state.hub.history(channel, &from, limit).ok_or_else(|| {
         let detail = format!(
             "the channel does not exist: it has no event that is kept and no subscriber; the \

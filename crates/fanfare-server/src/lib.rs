@@ -12,6 +12,7 @@ mod admin;
 mod body;
 mod bucket;
 mod budget;
+mod cancel;
 mod coalesce;
 mod config;
 mod connection;
@@ -48,6 +49,8 @@ mod service;
 mod socket;
 mod sse_body;
 mod state;
+mod status;
+mod streaming;
 mod subscribe;
 mod switch;
 #[cfg(test)]

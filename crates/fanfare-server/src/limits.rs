@@ -83,6 +83,11 @@ pub(crate) const ACK_CHUNKS_MAX: usize = 2;
 /// Channels that one streaming publish to `/events` marks as being published to, so that a drain
 /// sends their subscribers away last. The subscribers of further ones are sent away in turn.
 pub(crate) const STREAM_CHANNELS_MAX: usize = 1_024;
+/// Seconds that a request may wait for a channel to be cancelled: what common proxies let an answer
+/// take.
+pub(crate) const CANCEL_WAIT_S_MAX: u64 = 60;
+/// The same, if it does not say.
+pub(crate) const CANCEL_WAIT_S: u64 = 30;
 /// Connections of operators, their probes and scrapers, held at once.
 pub(crate) const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Milliseconds that an operators' connection has from one request to the next one, its answer

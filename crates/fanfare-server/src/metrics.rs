@@ -153,6 +153,8 @@ pub(crate) enum SubscribeAnswer {
     Finished,
     /// Events are lost, and it wants no control events.
     Gap,
+    /// A channel that must exist does not.
+    Missing,
     /// A limit was met: come back.
     Overload,
     /// A parameter was wrong.
@@ -163,8 +165,15 @@ pub(crate) enum SubscribeAnswer {
 
 impl SubscribeAnswer {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Drain, Self::Finished, Self::Gap, Self::Overload, Self::Refused, Self::Stream];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Drain,
+        Self::Finished,
+        Self::Gap,
+        Self::Missing,
+        Self::Overload,
+        Self::Refused,
+        Self::Stream,
+    ];
 
     /// The result as the metrics spell it.
     pub(crate) fn as_str(self) -> &'static str {
@@ -172,6 +181,7 @@ impl SubscribeAnswer {
             Self::Drain => "drain",
             Self::Finished => "finished",
             Self::Gap => "gap",
+            Self::Missing => "missing",
             Self::Overload => "overload",
             Self::Refused => "refused",
             Self::Stream => "stream",

@@ -177,6 +177,7 @@ mod tests {
         publish::{self, Target},
         publish_many::{self, Many, Source},
         query::Query,
+        streaming::Streaming,
         testing::{self, TestBody},
         upload::Upload,
     };
@@ -323,7 +324,8 @@ mod tests {
         let channel = Some(ChannelName::parse("news").unwrap());
         let client = Some(testing::peer().address());
         let parts = (state.publishes.token(), None);
-        let many_acked = Many::new(&state, client, (channel, None), source, upload, parts);
+        let place = (channel, Streaming::new(&state, None));
+        let many_acked = Many::new(&state, client, place, source, upload, parts);
         let mut acks = publish_many::acknowledged(many_acked).into_body();
         // It is driven until it waits, and then no more.
         acks.frame().await.unwrap().unwrap();

@@ -22,6 +22,7 @@ use crate::{
 pub(crate) enum Kind {
     BodyCutOff,
     BodyIdle,
+    CancelWaitersFull,
     ChannelClosed,
     ChannelName,
     ChannelNotFound,
@@ -58,9 +59,10 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::BodyCutOff,
         Self::BodyIdle,
+        Self::CancelWaitersFull,
         Self::ChannelClosed,
         Self::ChannelName,
         Self::ChannelNotFound,
@@ -106,6 +108,9 @@ impl Kind {
         match self {
             Self::BodyCutOff => ("body-cut-off", S::BAD_REQUEST, "The body broke off"),
             Self::BodyIdle => ("body-idle", S::REQUEST_TIMEOUT, "The body paused too long"),
+            Self::CancelWaitersFull => {
+                ("cancel-waiters-full", S::SERVICE_UNAVAILABLE, "Too many wait for a cancel")
+            }
             Self::ChannelClosed => ("channel-closed", S::CONFLICT, "The channel is closed"),
             Self::ChannelName => ("channel-name", S::BAD_REQUEST, "Not a channel's name"),
             Self::ChannelNotFound => ("channel-not-found", S::NOT_FOUND, "No such channel"),
@@ -252,7 +257,12 @@ impl Problem {
     pub(crate) fn connections_full(what: &str, name: &'static str, max: usize) -> Self {
         let detail =
             format!("the hub holds {max} {what}, its limit; try again in {RETRY_AFTER_FULL_S} s");
-        let problem = Self::new(Kind::ConnectionsFull, detail).with_limit(name, max);
+        Self::full(Kind::ConnectionsFull, detail, name, max)
+    }
+
+    /// There is no room for what is asked, for now.
+    pub(crate) fn full(kind: Kind, detail: String, name: &'static str, max: usize) -> Self {
+        let problem = Self::new(kind, detail).with_limit(name, max);
         Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
     }
 
@@ -354,12 +364,11 @@ impl From<Refusal> for Problem {
         let detail = refusal.to_string();
         let full = |kind, name, value| {
             let detail = format!("{refusal}; try again in {RETRY_AFTER_FULL_S} s");
-            let problem = Self::new(kind, detail).with_limit(name, value);
-            Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
+            Self::full(kind, detail, name, value)
         };
         match refusal {
             Refusal::ChannelsFull(max) => full(Kind::ChannelsFull, "channels_max", max),
-            Refusal::Closed(_) => Self::new(Kind::ChannelClosed, detail),
+            Refusal::Closed(_) | Refusal::NotDue => Self::new(Kind::ChannelClosed, detail),
             Refusal::KeyReused => Self::new(Kind::IdempotencyKeyReused, detail),
             Refusal::KeysFull(max) => full(Kind::IdempotencyKeysFull, "idempotency_keys_max", max),
             Refusal::NoChannel => Self::new(Kind::ChannelNotFound, detail),

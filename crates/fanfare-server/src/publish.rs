@@ -24,6 +24,7 @@ use crate::{
     query::Query,
     sse_body::SseBody,
     state::State,
+    streaming::{Close, Streaming},
     trace::Trace,
     upload::{Incoming, Upload},
 };
@@ -50,8 +51,8 @@ enum Form {
 struct Options {
     /// The type of events that name none.
     event_type: Option<EventType>,
-    /// How the channel ends after the last event.
-    close: Option<CloseReason>,
+    /// How the channel ends with it.
+    close: Option<Close>,
     /// Whether each event is acknowledged as it is accepted.
     acks: bool,
 }
@@ -108,7 +109,7 @@ async fn take<B: Incoming>(
         }
     };
     let client = peer.map(|peer| peer.client(headers, &state.config().trusted_proxies));
-    let place = (channel, options.close);
+    let place = (channel, Streaming::new(state, options.close));
     let many = Many::new(state, client, place, source, upload, (token, trace.take()));
     Box::pin(publish_many::answer(many, producer, options.acks)).await
 }
@@ -189,8 +190,12 @@ fn options(query: &Query) -> Result<Options, Problem> {
     let event_type = EventType::parse(query.single("event")?.unwrap_or_default());
     let event_type = event_type.map_err(|e| Problem::new(Kind::EventType, e.to_string()))?;
     let close = query.single("close")?.map(|text| {
-        let expected = "`done`, `error` or `cancelled`, or bare for `done`";
-        CloseReason::parse(text).ok_or_else(|| Query::wrong("close", text, expected))
+        let expected = "`done`, `error`, `cancelled` or `on-end`, or bare for `done`";
+        let close = match text {
+            "on-end" => Some(Close::OnEnd),
+            reason => CloseReason::parse(reason).map(Close::As),
+        };
+        close.ok_or_else(|| Query::wrong("close", text, expected))
     });
     let acks = match query.single("acks")? {
         None => false,
@@ -226,7 +231,7 @@ async fn one<B: Incoming>(
     if let Some(trace) = trace {
         (trace.facts.channels, trace.facts.bytes) = (1, data.len() as u64);
     }
-    let change = match options.close {
+    let change = match options.close.map(Close::at_once) {
         Some(reason) if data.is_empty() => Change::Close(reason),
         close => {
             let data = std::str::from_utf8(&data).map_err(|error| not_utf8(error.valid_up_to()))?;

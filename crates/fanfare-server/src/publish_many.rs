@@ -5,7 +5,6 @@
 //! them is not read on either, so that nothing piles up; those that wait for it are charged for.
 
 use std::{
-    collections::HashMap,
     future::Future,
     mem,
     pin::Pin,
@@ -16,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use fanfare_core::{
-    Change, ChannelName, CloseReason, Draft, EventId, IdempotencyKey, Placed, Producer,
-    Publication, Publishing,
+    Change, ChannelName, Draft, EventId, IdempotencyKey, Placed, Producer, Publication, Standing,
+    Watch,
 };
 use hyper::{Response, StatusCode, body::Frame, header, header::HeaderValue};
 use serde::Serialize;
@@ -28,7 +27,7 @@ use crate::{
     address::Address,
     body::{Body, BodyError},
     budget::{Budget, BudgetMet, Charge},
-    limits::{ACK_BYTES_MAX, ACK_CHUNKS_MAX, STREAM_CHANNELS_MAX},
+    limits::{ACK_BYTES_MAX, ACK_CHUNKS_MAX},
     metrics::{Published, Reached},
     ndjson::Ndjson,
     problem::{Kind, Problem, Progress},
@@ -36,6 +35,7 @@ use crate::{
     publish::{json_response, place, place_as, push_ack},
     sse_body::SseBody,
     state::State,
+    streaming::Streaming,
     trace::Trace,
     upload::{Incoming, Upload},
 };
@@ -107,8 +107,6 @@ pub(crate) struct Many<B: Incoming> {
     client: Option<Address>,
     /// The channel of events that name none.
     channel: Option<ChannelName>,
-    /// How it ends after the last event.
-    close: Option<CloseReason>,
     source: Source,
     /// For what `source` holds between chunks.
     charge: Charge,
@@ -116,8 +114,8 @@ pub(crate) struct Many<B: Incoming> {
     summary: Summary,
     /// Who counts its events, if somebody does.
     producer: Option<Producing>,
-    /// The channels that were published to, by instance.
-    publishing: HashMap<u64, Publishing>,
+    /// The channels that are being published to, and how they end.
+    streaming: Streaming,
     /// Keeps a drain waiting.
     _token: TaskTrackerToken,
     /// Its span, if it is traced.
@@ -145,7 +143,7 @@ impl<B: Incoming> Many<B> {
     pub(crate) fn new(
         state: &Arc<State>,
         client: Option<Address>,
-        (channel, close): (Option<ChannelName>, Option<CloseReason>),
+        (channel, streaming): (Option<ChannelName>, Streaming),
         source: Source,
         upload: Upload<B>,
         (token, trace): (TaskTrackerToken, Option<Box<Trace>>),
@@ -154,13 +152,12 @@ impl<B: Incoming> Many<B> {
             state: Arc::clone(state),
             client,
             channel,
-            close,
             source,
             charge: state.requests.charge(),
             upload,
             summary: Summary::default(),
             producer: None,
-            publishing: HashMap::new(),
+            streaming,
             _token: token,
             trace,
         }
@@ -182,9 +179,13 @@ impl<B: Incoming> Many<B> {
         if let Some(trace) = &mut self.trace {
             trace.answered(answer.as_ref().map_or_else(Problem::status, |()| StatusCode::OK));
             trace.facts.events = self.summary.accepted;
-            trace.facts.channels = self.publishing.len() as u64;
+            trace.facts.channels = self.streaming.channels() as u64;
         }
         answer.map_err(|problem| {
+            match problem.kind() {
+                Kind::Draining => self.streaming.cut(),
+                _ => self.streaming.break_off(),
+            }
             let limit = match problem.kind() {
                 Kind::EventTooLarge => Some(Reached::EventDataBytes),
                 Kind::LineTooLong => Some(Reached::LineBytes),
@@ -204,7 +205,7 @@ impl<B: Incoming> Many<B> {
             if let Some(trace) = &mut self.trace {
                 trace.facts.bytes += bytes as u64;
                 trace.facts.events = self.summary.accepted;
-                trace.facts.channels = self.publishing.len() as u64;
+                trace.facts.channels = self.streaming.channels() as u64;
             }
             match chunk {
                 Some(chunk) => self.source.push(chunk),
@@ -217,11 +218,8 @@ impl<B: Incoming> Many<B> {
             }
             self.charge.resize(self.source.held_bytes())?;
         }
-        if let (Some(reason), Some(channel)) = (self.close, self.channel.clone()) {
-            let producer = self.producer.as_ref().map(Producing::next);
-            place_as(&self.state, channel, Change::Close(reason), (producer, None)).await?;
-        }
-        Ok(())
+        let producer = self.producer.as_ref().map(Producing::next);
+        self.streaming.finish(self.channel.as_ref(), producer).await
     }
 
     /// Publishes what became whole with a chunk. The clock is read once for all of it, and once
@@ -243,7 +241,9 @@ impl<B: Incoming> Many<B> {
             let placed = placed?;
             let seq = self.producer.as_mut().map(|producer| producer.note(&placed));
             acks.push(&placed, seq);
-            self.note(placed);
+            if let Some(channel) = &placed.channel {
+                self.streaming.note(channel);
+            }
             if acks.are_many() {
                 acks.hand_over().await?;
                 now_us = self.state.now_us();
@@ -283,19 +283,6 @@ impl<B: Incoming> Many<B> {
         self.summary.last = Some(placed.id);
         self.summary.accepted += 1;
         Ok(placed)
-    }
-
-    /// Notes that a streaming publish is open on a channel.
-    fn note(&mut self, placed: Placed) {
-        let Some(channel) = placed.channel else { return };
-        if self.publishing.contains_key(&channel.instance()) {
-            return;
-        }
-        if self.publishing.len() >= STREAM_CHANNELS_MAX {
-            self.state.metrics.reached(Reached::StreamChannels);
-            return;
-        }
-        self.publishing.insert(channel.instance(), Publishing::on(channel));
     }
 }
 
@@ -357,6 +344,9 @@ pub(crate) async fn answer<B: Incoming>(
     if let Some(producer) = producer {
         many.claim(producer).await?;
     }
+    if let Some(channel) = &many.channel {
+        many.streaming.begin(channel)?;
+    }
     if acks { Ok(acknowledged(many)) } else { summed_up(many).await }
 }
 
@@ -379,9 +369,10 @@ async fn summed_up<B: Incoming>(mut many: Many<B>) -> Result<Response<Body>, Pro
     Ok(response)
 }
 
-/// Answers at once, with a body that publishes as it is read: an ack a line, and last, if
-/// something is wrong, the problem as a line.
+/// Answers at once, with a body that publishes as it is read: an ack a line, a line when somebody
+/// wishes that the channel be cancelled, and last, if something is wrong, the problem as a line.
 pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
+    let wish = many.channel.as_ref().and_then(|channel| Wish::on(&many.state, channel));
     let (sender, chunks) = mpsc::channel(ACK_CHUNKS_MAX);
     let claimed = many.producer.as_ref().map(|producer| *producer.at());
     let publish = async move {
@@ -391,7 +382,7 @@ pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
             acks.end_with(&problem).await;
         }
     };
-    let body = AckBody { publish: Some(Box::pin(publish)), chunks };
+    let body = AckBody { publish: Some(Box::pin(publish)), chunks, wish };
     let mut response = Response::new(Body::stream(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -407,6 +398,33 @@ pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
 struct AckBody {
     publish: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     chunks: mpsc::Receiver<Bytes>,
+    /// Tells of wishes to cancel the channel, if it is one.
+    wish: Option<Wish>,
+}
+
+/// Waits for wishes to cancel a channel.
+struct Wish {
+    watch: Watch,
+    /// Whether there was one before.
+    is_there: bool,
+}
+
+impl Wish {
+    fn on(state: &State, channel: &ChannelName) -> Option<Self> {
+        // No bound counts those who publish.
+        let (watch, standing) = state.hub.watch(channel, false).ok()?;
+        Some(Self { watch, is_there: standing == Standing::Cancelling })
+    }
+
+    /// Whether there is one that was not told.
+    fn poll(&mut self, cx: &Context<'_>) -> bool {
+        let mut is_new = mem::take(&mut self.is_there);
+        // Until it is pending, so that the next one wakes.
+        while let Poll::Ready(standing) = self.watch.poll(cx) {
+            is_new |= standing == Standing::Cancelling;
+        }
+        is_new
+    }
 }
 
 impl hyper::body::Body for AckBody {
@@ -417,6 +435,9 @@ impl hyper::body::Body for AckBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.publish.is_some() && self.wish.as_mut().is_some_and(|wish| wish.poll(cx)) {
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(CANCEL)))));
+        }
         if let Some(publish) = &mut self.publish
             && publish.as_mut().poll(cx).is_ready()
         {
@@ -426,6 +447,9 @@ impl hyper::body::Body for AckBody {
         Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
     }
 }
+
+/// What a publisher is told when somebody wishes that its channel be cancelled.
+const CANCEL: &[u8] = b"{\"cancel\":true}\n";
 
 /// What a publisher of many events is told.
 #[derive(Serialize)]
@@ -439,6 +463,7 @@ struct Told<'a> {
 
 #[cfg(test)]
 mod tests {
+    use fanfare_core::CloseReason;
     use http_body_util::BodyExt;
     use hyper::HeaderMap;
     use serde_json::{Value, json};

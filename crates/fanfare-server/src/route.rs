@@ -13,6 +13,8 @@ use crate::problem::{Kind, Problem};
 /// What a path of the public listener names.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Route {
+    /// `/cancel/{channel}`
+    Cancel(ChannelName),
     /// `/channels/{channel}`
     Channel(ChannelName),
     /// `/events`
@@ -23,6 +25,8 @@ pub(crate) enum Route {
     PageScript,
     /// `/page.css`
     PageStyle,
+    /// `/status/{channel}`
+    Status(ChannelName),
 }
 
 impl Route {
@@ -33,21 +37,32 @@ impl Route {
             "/events" => Ok(Self::Events),
             "/page.css" => Ok(Self::PageStyle),
             "/page.js" => Ok(Self::PageScript),
-            _ => match path.strip_prefix("/channels/") {
-                Some(encoded) => channel(encoded).map(Self::Channel),
-                None => Err(Problem::not_found(
-                    "this hub has `/channels/{channel}`, `/events` and a page at `/`",
-                )),
-            },
+            _ => Self::of_channel(path),
         }
+    }
+
+    fn of_channel(path: &str) -> Result<Self, Problem> {
+        if let Some(encoded) = path.strip_prefix("/channels/") {
+            return channel(encoded).map(Self::Channel);
+        }
+        if let Some(encoded) = path.strip_prefix("/cancel/") {
+            return channel(encoded).map(Self::Cancel);
+        }
+        if let Some(encoded) = path.strip_prefix("/status/") {
+            return channel(encoded).map(Self::Status);
+        }
+        Err(Problem::not_found(
+            "this hub has `/channels/{channel}`, `/cancel/{channel}`, `/status/{channel}`, \
+             `/events` and a page at `/`",
+        ))
     }
 
     /// The methods that it takes.
     pub(crate) fn methods(&self) -> &'static str {
         match self {
             Self::Channel(_) => "GET, POST, DELETE, OPTIONS",
-            Self::Events => "GET, POST, OPTIONS",
-            Self::Page | Self::PageScript | Self::PageStyle => "GET, OPTIONS",
+            Self::Cancel(_) | Self::Events => "GET, POST, OPTIONS",
+            Self::Page | Self::PageScript | Self::PageStyle | Self::Status(_) => "GET, OPTIONS",
         }
     }
 }
@@ -108,6 +123,9 @@ mod tests {
             let name = ChannelName::parse(name).unwrap();
             assert_eq!(Route::parse(path), Ok(Route::Channel(name)), "{path}");
         }
+        let name = || ChannelName::parse("a/b").unwrap();
+        assert_eq!(Route::parse("/cancel/a/b"), Ok(Route::Cancel(name())));
+        assert_eq!(Route::parse("/status/a/b"), Ok(Route::Status(name())));
         assert_eq!(Route::parse("/"), Ok(Route::Page));
         assert_eq!(Route::parse("/events"), Ok(Route::Events));
     }

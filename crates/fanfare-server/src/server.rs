@@ -32,6 +32,7 @@ use crate::{
     memory::{MemoryShares, OverBudget},
     process::ProcessCounts,
     state::{Shared, State},
+    streaming::close_if_due,
     trace::Tracer,
 };
 
@@ -169,7 +170,7 @@ pub(crate) fn hub_limits(config: &Config) -> HubLimits {
     }
 }
 
-/// Lets old events, idle channels and old keys go.
+/// Lets old events, idle channels and old keys go, and closes the channels that are due.
 async fn maintain(state: Arc<State>) {
     let mut ticks = interval(Duration::from_millis(MAINTENANCE_INTERVAL_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -177,6 +178,9 @@ async fn maintain(state: Arc<State>) {
         ticks.tick().await;
         while state.hub.maintain(state.now_ms(), MAINTENANCE_CHANNELS_MAX) {
             tokio::task::yield_now().await;
+        }
+        for channel in state.hub.take_due() {
+            close_if_due(&state, channel);
         }
     }
 }

@@ -9,7 +9,7 @@ use tracing::Level;
 use crate::{
     address::Peer,
     body::Body,
-    delete,
+    cancel, delete,
     guard::{Listener, Origin},
     history,
     limits::LOGGED_PATH_BYTES_MAX,
@@ -20,6 +20,7 @@ use crate::{
     query::Query,
     route::Route,
     state::State,
+    status,
     upload::{Incoming, Upload},
 };
 
@@ -99,6 +100,12 @@ async fn dispatch<B: Incoming>(
         (&Method::POST, Route::Channel(channel)) => {
             let target = Target::Channel(channel);
             publish::answer(state, Some(peer), target, &query, &head.headers, upload).await?
+        }
+        (&Method::GET, Route::Status(channel)) => status::answer(state, &channel, &query)?,
+        (&Method::GET, Route::Cancel(channel)) => cancel::wait(state, channel, &query).await?,
+        (&Method::POST, Route::Cancel(channel)) => {
+            state.pass_event(peer, &head.headers)?;
+            cancel::ask(state, channel).await?
         }
         (&Method::DELETE, Route::Channel(channel)) => delete::answer(state, channel).await?,
         (&Method::GET, Route::Events) if history::wants_json(&head.headers) => {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::SystemTime};
 
 use fanfare_core::{
-    Epoch, EventId, Framing, HEARTBEAT, Hub, Opening, ReconnectReason, Replay, Request, Start,
-    Subscribed, WorkerIndex,
+    ChannelName, Epoch, EventId, Framing, HEARTBEAT, Hub, Opening, ReconnectReason, Replay,
+    Request, Start, Subscribed, WorkerIndex,
     limits::{END_RETRY_MS_MAX, END_RETRY_MS_MIN},
     reconnect,
 };
@@ -25,12 +25,15 @@ use crate::{
     query::Query,
     service::SubscribeRequest,
     state::State,
+    status,
 };
 
 /// A subscribe that passed all checks.
 #[derive(Debug)]
 pub(crate) struct Parameters {
     request: Request,
+    /// Whether a channel that does not exist is an error.
+    must_exist: bool,
     /// Milliseconds between heartbeats.
     pub(crate) heartbeat_ms: u32,
     /// The page that asks.
@@ -64,6 +67,9 @@ impl Outcome {
     pub(crate) fn counted(self, state: &State) -> Self {
         state.metrics.subscribe_answered(match &self {
             Self::Answer(response) if response.status() == StatusCode::GONE => SubscribeAnswer::Gap,
+            Self::Answer(response) if response.status() == StatusCode::NOT_FOUND => {
+                SubscribeAnswer::Missing
+            }
             Self::Answer(_) => SubscribeAnswer::Finished,
             Self::Away(away) if away.reason == ReconnectReason::Drain => SubscribeAnswer::Drain,
             Self::Away(_) => SubscribeAnswer::Overload,
@@ -90,7 +96,8 @@ impl Parameters {
             coalesce,
             live: flag(&query, "live", [("0", false), ("1", true)])?,
         };
-        Ok(Self { request, heartbeat_ms, origin, version })
+        let must_exist = must_exist(&query)?;
+        Ok(Self { request, must_exist, heartbeat_ms, origin, version })
     }
 
     /// How the stream is framed.
@@ -114,8 +121,18 @@ impl Parameters {
             };
             return self.away(&state.hub, worker, ReconnectReason::Drain, retry_ms);
         }
+        // Asked for in this way a channel is never made.
+        if let Some(name) = self.missing(&state.hub) {
+            return Outcome::Answer(self.refusal(state, &status::missing(name)));
+        }
         let retry_ms = fastrand::u32(END_RETRY_MS_MIN..=END_RETRY_MS_MAX);
-        match state.hub.subscribe(&self.request, worker, retry_ms) {
+        let subscribed = state.hub.subscribe(&self.request, worker, retry_ms);
+        // It may have expired meanwhile; from here on the interest in it keeps it.
+        if let Some(name) = self.missing(&state.hub) {
+            drop(subscribed);
+            return Outcome::Answer(self.refusal(state, &status::missing(name)));
+        }
+        match subscribed {
             Err(_full) => self.overload(&state.hub, worker, state.come_back(Wall::Channels)),
             Ok(Subscribed::Finished) => Outcome::Answer(self.answer(StatusCode::NO_CONTENT)),
             Ok(Subscribed::Live(opening)) if is_crowded(state, &opening) => {
@@ -166,13 +183,23 @@ impl Parameters {
         self.away(hub, worker, ReconnectReason::Overload, retry_ms)
     }
 
+    /// The first channel that must exist and does not.
+    fn missing(&self, hub: &Hub) -> Option<&ChannelName> {
+        let mut named = self.request.selectors.channels().iter();
+        named.find(|name| self.must_exist && !hub.exists(name))
+    }
+
+    fn refusal(&self, state: &State, problem: &Problem) -> Response<Body> {
+        let mut response = problem.response(state);
+        self.origin.add_to(response.headers_mut());
+        response
+    }
+
     /// The answer to one that lost events and wants no control events.
     fn gap(&self, state: &State) -> Response<Body> {
         let detail = "events after that id are lost, and with `control=off` the stream cannot say \
                       so; begin anew with `from=start` or `from=now`";
-        let mut response = Problem::new(Kind::Gap, detail).response(state);
-        self.origin.add_to(response.headers_mut());
-        response
+        self.refusal(state, &Problem::new(Kind::Gap, detail))
     }
 
     /// The head of a stream over HTTP/1, byte for byte.
@@ -297,6 +324,16 @@ fn is_crowded(state: &State, opening: &Opening) -> bool {
     let subscribers_max = state.config().subscribers_per_channel_max as u64;
     let channels = opening.subscription.feed().channels();
     subscribers_max > 0 && channels.iter().any(|channel| channel.subscribers() > subscribers_max)
+}
+
+/// Whether a channel that never was or has expired is an error, which it can be told from one that
+/// has nothing yet by.
+pub(crate) fn must_exist(query: &Query) -> Result<bool, Problem> {
+    match query.single("must_exist")? {
+        None | Some("0") => Ok(false),
+        Some("" | "1") => Ok(true),
+        Some(other) => Err(Query::wrong("must_exist", other, "`1` or `0`, or bare for `1`")),
+    }
 }
 
 /// A parameter of two values; without it the first counts.

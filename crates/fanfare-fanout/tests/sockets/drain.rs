@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fanfare_core::{ChannelName, Publishing};
+use fanfare_core::ChannelName;
 use fanfare_fanout::{Disconnect, Progress};
 
 use crate::{
@@ -93,7 +93,7 @@ fn departures_are_spread_and_streaming_channels_go_last() {
         found.remove(0).1
     };
     assert_eq!(channel.name(), &ChannelName::parse("busy").unwrap());
-    let _open = Publishing::on(channel);
+    let _open = rig.hub.publishing_on(&channel).unwrap();
     let period = Duration::from_millis(1_600);
     let began = Instant::now();
     let mut gone: Vec<(Duration, bool)> = thread::scope(|scope| {

@@ -9,6 +9,7 @@ const MEANINGS = {
   admin_connections: "connections of operators; the next one waits",
   admin_streams: "streams of operators, such as this page's",
   body_idle: "the time that a body may pause",
+  cancel_waiters: "requests that wait for one channel to be cancelled",
   channels: "channels held at once; publishes to new ones are refused",
   channels_per_subscription: "channels and patterns that one subscription names",
   connect_rate: "subscribes a second",

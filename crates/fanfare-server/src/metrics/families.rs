@@ -56,7 +56,7 @@ pub(super) fn render(figures: &Figures, exporter: &Exporter) -> String {
 mod tests {
     use std::{collections::HashSet, fs, path::PathBuf};
 
-    use fanfare_core::limits::CHANNELS_PER_SUBSCRIPTION_MAX;
+    use fanfare_core::limits::{CANCEL_WAITERS_PER_CHANNEL_MAX, CHANNELS_PER_SUBSCRIPTION_MAX};
 
     use super::*;
     use crate::{limits, testing};
@@ -131,6 +131,7 @@ mod tests {
             ("admin_connections", limits::ADMIN_CONNECTIONS_MAX),
             ("admin_streams", limits::ADMIN_STREAMS_MAX),
             ("body_idle", limits::BODY_IDLE_MS_MAX as usize),
+            ("cancel_waiters", CANCEL_WAITERS_PER_CHANNEL_MAX),
             ("channels_per_subscription", CHANNELS_PER_SUBSCRIPTION_MAX),
             ("head_read", limits::HEAD_READ_MS_MAX as usize),
             ("producers_per_channel", fanfare_core::limits::PRODUCERS_PER_CHANNEL_MAX),

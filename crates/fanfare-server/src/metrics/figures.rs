@@ -3,7 +3,9 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use fanfare_core::{Channels, GapReason, Held, Limit, Removal, Replay};
+use fanfare_core::{
+    Channels, CloseReason, GapReason, Held, Limit, Overdue, Removal, Replay, WishedBy,
+};
 use fanfare_fanout::{Load, Totals};
 
 use super::{Metrics, Published, Reached, SubscribeAnswer, counts::Took};
@@ -37,6 +39,14 @@ pub(crate) struct Figures {
     pub(crate) channels: Channels,
     /// Channels that were removed, by [`Removal`].
     pub(crate) removed: [u64; Removal::ALL.len()],
+    /// Channels that were closed, by [`CloseReason`].
+    pub(crate) closed: [u64; CloseReason::ALL.len()],
+    /// Channels that the hub closed itself, by [`Overdue`].
+    pub(crate) overdue: [u64; Overdue::ALL.len()],
+    /// Wishes to cancel a channel, by [`WishedBy`].
+    pub(crate) wishes: [u64; WishedBy::ALL.len()],
+    /// Who waits for such a wish.
+    pub(crate) cancel_waiters: usize,
     pub(crate) events_published: u64,
     pub(crate) bytes_published: u64,
     /// Subscriptions that began, by [`Replay`].
@@ -104,6 +114,10 @@ impl Figures {
             held,
             channels: hub.channels(),
             removed: Removal::ALL.map(|removal| hub.removed_total(removal)),
+            closed: CloseReason::ALL.map(|reason| hub.closed_total(reason)),
+            overdue: Overdue::ALL.map(|why| hub.overdue_total(why)),
+            wishes: WishedBy::ALL.map(|by| hub.wishes_total(by)),
+            cancel_waiters: hub.cancel_waiters(),
             events_published: hub.published_total(),
             bytes_published: hub.published_bytes_total(),
             replays: metrics.replays.totals(),

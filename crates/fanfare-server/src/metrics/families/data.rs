@@ -1,6 +1,6 @@
 //! The metrics of the data plane: subscribers, events, channels, workers.
 
-use fanfare_core::{GapReason, Removal, Replay};
+use fanfare_core::{CloseReason, GapReason, Overdue, Removal, Replay, WishedBy};
 use fanfare_fanout::{
     BACKLOG_BOUNDS, DELIVERY_BOUNDS_US, Disconnect, EVENTS_PER_WRITE_BOUNDS, Histogram,
     TURN_BOUNDS_NS,
@@ -18,6 +18,9 @@ use crate::{
     },
     socket::Protocol,
 };
+
+/// How channels are closed that are not deleted.
+const CLOSED: [CloseReason; 3] = [CloseReason::Cancelled, CloseReason::Done, CloseReason::Error];
 
 pub(super) const FAMILIES: &[Family] = &[
     Family::new(
@@ -37,7 +40,7 @@ pub(super) const FAMILIES: &[Family] = &[
         (
             "Requests to subscribe, by how they were answered.",
             "`overload` and `drain` are told to come back, `finished` got 204, `gap` 410, \
-             `refused` another error",
+             `missing` 404, `refused` another error",
         ),
         |f, text| {
             text.each(
@@ -171,6 +174,44 @@ pub(super) const FAMILIES: &[Family] = &[
         &["state"],
         ("Channels that exist.", "`--channels-max`"),
         |f, text| text.each([("live", f.channels.live), ("closed", f.channels.closed)]),
+    ),
+    Family::new(
+        Counter,
+        "fanfare_channels_closed_total",
+        &["reason"],
+        ("Channels that were closed, by how.", "deleted ones are counted as removed"),
+        |f, text| text.each(CLOSED.into_iter().map(|r| (r.as_str(), f.closed[r as usize]))),
+    ),
+    Family::new(
+        Counter,
+        "fanfare_channels_overdue_total",
+        &["cause"],
+        (
+            "Channels that the hub closed itself, by why.",
+            "`grace` after `--producer-grace`, `idle` after `--channel-idle-max`, `age` after \
+             `--channel-age-max`",
+        ),
+        |f, text| text.each(Overdue::ALL.map(Overdue::as_str).into_iter().zip(f.overdue)),
+    ),
+    Family::new(
+        Counter,
+        "fanfare_cancels_total",
+        &["cause"],
+        (
+            "Wishes to cancel a channel that were stored.",
+            "`request` was asked for, `unwatched` comes after `--unwatched-max`",
+        ),
+        |f, text| text.each(WishedBy::ALL.map(WishedBy::as_str).into_iter().zip(f.wishes)),
+    ),
+    Family::new(
+        Gauge,
+        "fanfare_cancel_waiters",
+        &[],
+        (
+            "Requests and streaming publishes that wait for a wish to cancel their channel.",
+            "64 requests for each channel",
+        ),
+        |f, text| text.one(f.cancel_waiters),
     ),
     Family::new(
         Counter,
