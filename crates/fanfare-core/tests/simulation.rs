@@ -33,7 +33,7 @@ fn in_order_exactly_once_or_a_gap_or_the_end() {
         None => 0..set("FANFARE_SIM_SEEDS").unwrap_or(SEEDS_DEFAULT),
     };
     let told = seeds.end - seeds.start == 1;
-    let mut totals = [0; 7];
+    let mut totals = [0; 10];
     for seed in seeds.clone() {
         let mut world = World::new(seed, told);
         let run = AssertUnwindSafe(|| {

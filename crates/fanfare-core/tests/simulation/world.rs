@@ -7,9 +7,13 @@ use std::{
 
 use fanfare_core::{
     Change, ChannelName, CloseReason, Coalesce, Doorbell, Draft, Epoch, EventId, EventType,
-    Framing, HistoryFrom, Hub, HubLimits, IdempotencyKey, MemoryBroker, Pattern, Publication,
-    Refusal, Request, Retention, Selectors, SlowPolicy, Start, Subscribed,
+    Framing, HistoryFrom, Hub, HubLimits, IdempotencyKey, MemoryBroker, Pattern, Placed, Producer,
+    Publication, Refusal, Request, Retention, Selectors, SlowPolicy, Start, Subscribed,
 };
+
+mod producing;
+
+use producing::Known;
 
 use super::{
     client::{Client, Connection, Published, Shared, Turn, Words},
@@ -34,12 +38,14 @@ pub(crate) struct World {
     shared: Shared,
     /// The last keyed publish and its answer.
     keyed: Option<(ChannelName, String, EventId)>,
+    /// How far the producer is on each channel.
+    producing: BTreeMap<ChannelName, Known>,
     /// What happened, if it is to be told.
     pub(crate) story: Vec<String>,
     told: bool,
     /// Events, gaps and ends that clients got, and events that came in others; resumes, refusals
-    /// with a gap, and 204s.
-    pub(crate) totals: [u64; 7],
+    /// with a gap, and 204s; events of producers that were new, there already, and refused.
+    pub(crate) totals: [u64; 10],
 }
 
 const CHANNELS: [&str; 5] = ["a/1", "a/2", "b/1", "b/2", "c"];
@@ -75,16 +81,18 @@ impl World {
             born: 0,
             shared: Shared::default(),
             keyed: None,
+            producing: BTreeMap::new(),
             story: Vec::new(),
             told,
-            totals: [0; 7],
+            totals: [0; 10],
         }
     }
 
     /// One thing happens.
     pub(crate) fn step(&mut self) {
         match self.random.below(100) {
-            0..33 => self.publish(),
+            0..28 => self.publish(),
+            28..33 => self.produce(),
             33..75 => self.turn(),
             75..85 => self.connect(),
             85..90 => self.disconnect(),
@@ -174,36 +182,8 @@ impl World {
         };
         let close = self.random.once_in(25).then(|| self.reason());
         let key = self.random.once_in(8).then(|| format!("key {}", self.random.below(1_000_000)));
-        self.place_event(channel, data, key, close);
-    }
-
-    fn place_event(
-        &mut self,
-        channel: ChannelName,
-        data: String,
-        key: Option<String>,
-        close: Option<CloseReason>,
-    ) {
-        let event_type = EventType::parse(if data.len() == 2 { "kind" } else { "" }).unwrap();
-        let draft = Draft::new(event_type.as_ref(), &data);
-        let parsed = key.as_deref().map(|key| IdempotencyKey::parse(key).unwrap());
-        let change = Change::Event(draft, close);
-        match self.place(&channel, change, parsed) {
-            Ok(id) => {
-                self.tell(|| format!("publish {id} on {channel} {close:?}"));
-                self.ends.remove(&channel);
-                let published = Published { channel: channel.clone(), data: data.clone() };
-                for client in &mut self.clients {
-                    client.expect(id.seq, &published);
-                }
-                self.log.insert(id.seq, published);
-                if let Some(key) = key {
-                    self.keyed = Some((channel.clone(), key + "\n" + &data, id));
-                }
-                if let Some(reason) = close {
-                    self.ends.insert(channel, (id.seq + 1, reason));
-                }
-            }
+        match self.place_event(channel.clone(), data, None, key, close) {
+            Ok(()) => {}
             Err(Refusal::Closed(reason)) => {
                 let known = self.ends.get(&channel).map(|(_, reason)| *reason);
                 assert_eq!(known, Some(reason), "{channel} was not closed");
@@ -212,16 +192,57 @@ impl World {
         }
     }
 
+    /// Publishes an event; everybody expects it if it is a new one.
+    fn place_event(
+        &mut self,
+        channel: ChannelName,
+        data: String,
+        producer: Option<Producer>,
+        key: Option<String>,
+        close: Option<CloseReason>,
+    ) -> Result<(), Refusal> {
+        let event_type = EventType::parse(if data.len() == 2 { "kind" } else { "" }).unwrap();
+        let draft = Draft::new(event_type.as_ref(), &data);
+        let parsed = key.as_deref().map(|key| IdempotencyKey::parse(key).unwrap());
+        let placed = self.place_of(&channel, Change::Event(draft, close), producer, parsed)?;
+        if placed.duplicate {
+            return Ok(());
+        }
+        let id = placed.id;
+        self.tell(|| format!("publish {id} on {channel} {close:?}"));
+        self.ends.remove(&channel);
+        let published = Published { channel: channel.clone(), data: data.clone() };
+        for client in &mut self.clients {
+            client.expect(id.seq, &published);
+        }
+        self.log.insert(id.seq, published);
+        if let Some(key) = key {
+            self.keyed = Some((channel.clone(), key + "\n" + &data, id));
+        }
+        if let Some(reason) = close {
+            self.ends.insert(channel, (id.seq + 1, reason));
+        }
+        Ok(())
+    }
+
     fn place(
         &mut self,
         channel: &ChannelName,
         change: Change,
         key: Option<IdempotencyKey>,
     ) -> Result<EventId, Refusal> {
+        self.place_of(channel, change, None, key).map(|placed| placed.id)
+    }
+
+    fn place_of(
+        &mut self,
+        channel: &ChannelName,
+        change: Change,
+        producer: Option<Producer>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Placed, Refusal> {
         let (channel, now_us) = (channel.clone(), self.now_ms * 1_000);
-        self.broker
-            .place(Publication { channel, change, producer: None, key, now_us })
-            .map(|placed| placed.id)
+        self.broker.place(Publication { channel, change, producer, key, now_us })
     }
 
     fn reason(&mut self) -> CloseReason {
@@ -254,6 +275,7 @@ impl World {
         if let Ok(id) = self.place(&channel, Change::Delete, None) {
             self.tell(|| format!("delete {channel} at {id}"));
             self.ends.insert(channel, (id.seq, CloseReason::Deleted));
+            self.forget_producers();
         }
     }
 
@@ -261,6 +283,7 @@ impl World {
         self.now_ms += self.random.pick(&[1, 40, 400, 5_000, 40_000]);
         let channels_max = self.random.pick(&[1, 3, 100]);
         self.hub.maintain(self.now_ms, channels_max);
+        self.forget_producers();
         let now_ms = self.now_ms;
         self.tell(|| format!("maintain at {now_ms}"));
     }
@@ -295,6 +318,7 @@ impl World {
         self.log.clear();
         self.ends.clear();
         self.keyed = None;
+        self.producing.clear();
         self.tell(|| "restart".to_owned());
     }
 
