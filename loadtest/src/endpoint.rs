@@ -127,12 +127,13 @@ impl Endpoint {
 
     /// The path and query of that request.
     pub(crate) fn stream_path(&self, channel: u32) -> String {
-        format!("/channels/{}?close=done", self.channel(channel))
+        format!("/channels/{}?close=on-end", self.channel(channel))
     }
 
     /// The HTTP/1.1 request that closes a channel.
     pub(crate) fn close(&self, channel: u32) -> Vec<u8> {
-        let mut request = self.head("POST", &self.stream_path(channel));
+        let path = format!("/channels/{}?close=done", self.channel(channel));
+        let mut request = self.head("POST", &path);
         request.extend_from_slice(b"Content-Length: 0\r\n\r\n");
         request
     }
