@@ -1,9 +1,14 @@
 //! What the server needs to know to start: addresses, safe defaults and bounds, already parsed.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use fanfare_core::{Pattern, Retention};
 use ipnet::IpNet;
+
+use crate::upstream::Upstream;
 
 /// The settings of one hub process. Every value is already valid on its own; what must hold
 /// between them is checked by [`Server::bind`](crate::Server::bind).
@@ -64,6 +69,12 @@ pub struct Config {
     pub retention: Retention,
     /// What the channels that match a pattern keep; the first match counts.
     pub channels: Vec<(Pattern, Retention)>,
+    /// Services whose streams the hub fetches.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Fetches that are open at once.
+    pub upstream_fetches_max: usize,
+    /// Bytes of a request's body that is handed on to an upstream.
+    pub upstream_body_bytes_max: usize,
     /// Milliseconds between heartbeats, 1,000 to 60,000.
     pub heartbeat_interval_ms: u32,
     /// Milliseconds that a socket may take no byte before its connection is closed.
@@ -111,6 +122,9 @@ impl Default for Config {
             event_data_bytes_max: 0,
             retention: Retention::default(),
             channels: Vec::new(),
+            upstreams: Vec::new(),
+            upstream_fetches_max: 0,
+            upstream_body_bytes_max: 0,
             heartbeat_interval_ms: 0,
             write_stall_ms_max: 0,
             socket_unsent_bytes_max: 0,

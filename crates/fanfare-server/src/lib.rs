@@ -57,6 +57,7 @@ mod switch;
 mod testing;
 mod trace;
 mod upload;
+mod upstream;
 mod usage;
 
 pub use config::{Config, LogFormat, Telemetry};
@@ -66,3 +67,7 @@ pub use memory::{Budgeted, MemoryShares, OverBudget};
 pub use process::ProcessCounts;
 pub use server::{Server, StartError};
 pub use trace::{PublishFacts, Span, Tracer};
+pub use upstream::{
+    PathRule, Patience, Tls, TlsError, Upstream, UpstreamHeader, UpstreamUrl, is_upstream_header,
+    is_upstream_name,
+};

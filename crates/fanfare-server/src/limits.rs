@@ -119,6 +119,24 @@ const FILES_OTHER_MAX: usize = 64;
 pub(crate) const HISTORY_EVENTS: usize = 100;
 /// Channels of a list that is not asked for a number of them.
 pub(crate) const LIST_CHANNELS: usize = 100;
+/// Bytes of the name of an upstream: a segment of a channel's name, with room for 128 bits.
+pub(crate) const UPSTREAM_NAME_BYTES_MAX: usize = 64;
+/// Bytes of a path of an upstream: those of services have a tenth of it.
+pub(crate) const UPSTREAM_PATH_BYTES_MAX: usize = 1_024;
+/// Addresses of an upstream's name that are tried.
+pub(crate) const UPSTREAM_ADDRESSES_MAX: usize = 8;
+/// Bytes of an upstream's answer that are read before they are looked at: its head, or a piece.
+pub(crate) const UPSTREAM_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a fetch: TLS holds up to a record each way, hyper as much as a stream in pieces needs.
+pub(crate) const UPSTREAM_BYTES: usize = 48 * 1024;
+/// Bytes of an answer that is an error which the channel is told.
+pub(crate) const UPSTREAM_ERROR_BYTES_MAX: usize = 16 * 1024;
+/// Milliseconds for the same: what has come by then is told.
+pub(crate) const UPSTREAM_ERROR_MS_MAX: u64 = 5_000;
+/// Bytes of the sentence that the channel is told.
+pub(crate) const UPSTREAM_MESSAGE_BYTES_MAX: usize = 1_024;
+/// Bytes of a value below which it is no secret: covering `1` would cover every number.
+pub(crate) const SECRET_BYTES_MIN: usize = 4;
 /// Seconds after which a publish that met a full hub may try again: channels and keys go when
 /// their time has passed, not at once.
 pub(crate) const RETRY_AFTER_FULL_S: u64 = 10;
@@ -222,6 +240,7 @@ pub(crate) const fn sse_line_bytes_max(event_data_bytes_max: usize) -> usize {
     event_data_bytes_max + SSE_LINE_OVERHEAD_BYTES_MAX
 }
 
+const _: () = assert!("upstreams/".len() + UPSTREAM_NAME_BYTES_MAX + 33 <= CHANNEL_NAME_BYTES_MAX);
 const _: () = assert!(H2_CONNECTION_WINDOW_BYTES >= 2 * H2_STREAM_WINDOW_BYTES);
 const _: () = assert!(SOCKETS_BYTES_MIN > 16 * (H2_STREAM_BYTES + H2_STREAM_WINDOW_BYTES));
 const _: () = assert!(LOGGED_PATH_BYTES_MAX > "/channels/".len() + 3 * CHANNEL_NAME_BYTES_MAX);

@@ -30,6 +30,7 @@ use crate::{
     problem::{self, Problem},
     socket::Protocol,
     state::Shared,
+    upstream::Ended,
 };
 
 /// The text that Prometheus scrapes.
@@ -84,12 +85,16 @@ pub(crate) enum Reached {
     StreamChannels,
     /// A channel had as many subscribers as it may.
     SubscribersPerChannel,
+    /// A body for an upstream was too long.
+    UpstreamBodyBytes,
+    /// As many upstreams were being fetched as may be.
+    UpstreamFetches,
     /// A peer took no byte of its answer for too long.
     WriteStall,
 }
 
 impl Reached {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::Addresses,
         Self::AdminConnections,
         Self::AdminStreams,
@@ -112,6 +117,8 @@ impl Reached {
         Self::SocketsBytes,
         Self::StreamChannels,
         Self::SubscribersPerChannel,
+        Self::UpstreamBodyBytes,
+        Self::UpstreamFetches,
         Self::WriteStall,
     ];
 
@@ -139,6 +146,8 @@ impl Reached {
             Self::SocketsBytes => "sockets_bytes",
             Self::StreamChannels => "stream_channels",
             Self::SubscribersPerChannel => "subscribers_per_channel",
+            Self::UpstreamBodyBytes => "upstream_body_bytes",
+            Self::UpstreamFetches => "upstream_fetches",
             Self::WriteStall => "write_stall",
         }
     }
@@ -241,6 +250,8 @@ pub(crate) struct Metrics {
     subscribes: Counts<{ SubscribeAnswer::ALL.len() }>,
     /// By the kind of problem.
     problems: Counts<{ problem::Kind::ALL.len() }>,
+    /// Fetches of upstreams by how they ended: [`Ended`].
+    fetches: Counts<{ Ended::COUNT }>,
     /// By [`Protocol`].
     opened: Counts<{ Protocol::ALL.len() }>,
     /// Connections over HTTP/2 that are open.
@@ -261,6 +272,16 @@ impl Metrics {
     /// How often a bound of the server was reached.
     pub(crate) fn reached_total(&self, limit: Reached) -> u64 {
         self.reached.total(limit as usize)
+    }
+
+    /// Counts a fetch of an upstream that has ended.
+    pub(crate) fn fetched(&self, ended: &Ended) {
+        self.fetches.add(ended.index());
+    }
+
+    /// How many have ended, in the order of their names.
+    pub(crate) fn fetched_totals(&self) -> [u64; Ended::COUNT] {
+        self.fetches.totals()
     }
 
     /// Counts how a subscription began.

@@ -11,6 +11,7 @@ use crate::{body::Body, route::Route};
 pub(crate) fn answer(route: &Route) -> Option<Response<Body>> {
     let (media_type, text) = match route {
         Route::Cancel(_) | Route::Channel(_) | Route::Events | Route::Status(_) => return None,
+        Route::Upstream(..) => return None,
         Route::Page => ("text/html; charset=utf-8", include_str!("page/index.html")),
         Route::PageScript => ("text/javascript; charset=utf-8", include_str!("page/page.js")),
         Route::PageStyle => ("text/css; charset=utf-8", include_str!("page/page.css")),

@@ -23,7 +23,9 @@ pub(crate) enum Kind {
     BodyCutOff,
     BodyIdle,
     CancelWaitersFull,
+    ChannelBusy,
     ChannelClosed,
+    ChannelExists,
     ChannelName,
     ChannelNotFound,
     ChannelsFull,
@@ -54,16 +56,22 @@ pub(crate) enum Kind {
     Query,
     RequestsFull,
     Stopping,
+    UpstreamBodyTooLarge,
+    UpstreamNotFound,
+    UpstreamPath,
+    UpstreamsFull,
     Unavailable,
 }
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::BodyCutOff,
         Self::BodyIdle,
         Self::CancelWaitersFull,
+        Self::ChannelBusy,
         Self::ChannelClosed,
+        Self::ChannelExists,
         Self::ChannelName,
         Self::ChannelNotFound,
         Self::ChannelsFull,
@@ -94,6 +102,10 @@ impl Kind {
         Self::Query,
         Self::RequestsFull,
         Self::Stopping,
+        Self::UpstreamBodyTooLarge,
+        Self::UpstreamNotFound,
+        Self::UpstreamPath,
+        Self::UpstreamsFull,
         Self::Unavailable,
     ];
 
@@ -105,20 +117,19 @@ impl Kind {
     /// The table of all problems: the last segment of the type's path, the status, the title.
     fn row(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
+        const FULL: StatusCode = S::SERVICE_UNAVAILABLE;
         match self {
             Self::BodyCutOff => ("body-cut-off", S::BAD_REQUEST, "The body broke off"),
             Self::BodyIdle => ("body-idle", S::REQUEST_TIMEOUT, "The body paused too long"),
-            Self::CancelWaitersFull => {
-                ("cancel-waiters-full", S::SERVICE_UNAVAILABLE, "Too many wait for a cancel")
-            }
+            Self::CancelWaitersFull => ("cancel-waiters-full", FULL, "Too many wait for a cancel"),
+            Self::ChannelBusy => ("channel-busy", S::CONFLICT, "The channel has a stream already"),
             Self::ChannelClosed => ("channel-closed", S::CONFLICT, "The channel is closed"),
+            Self::ChannelExists => ("channel-exists", S::CONFLICT, "The channel is not new"),
             Self::ChannelName => ("channel-name", S::BAD_REQUEST, "Not a channel's name"),
             Self::ChannelNotFound => ("channel-not-found", S::NOT_FOUND, "No such channel"),
-            Self::ChannelsFull => ("channels-full", S::SERVICE_UNAVAILABLE, "Too many channels"),
-            Self::ConnectionsFull => {
-                ("connections-full", S::SERVICE_UNAVAILABLE, "Too many connections")
-            }
-            Self::Draining => ("draining", S::SERVICE_UNAVAILABLE, "The hub drains"),
+            Self::ChannelsFull => ("channels-full", FULL, "Too many channels"),
+            Self::ConnectionsFull => ("connections-full", FULL, "Too many connections"),
+            Self::Draining => ("draining", FULL, "The hub drains"),
             Self::EventTooLarge => ("event-too-large", S::PAYLOAD_TOO_LARGE, "Too much data"),
             Self::EventType => ("event-type", S::BAD_REQUEST, "Not an event type"),
             Self::Gap => ("gap", S::GONE, "Events were lost"),
@@ -129,7 +140,7 @@ impl Kind {
                 ("idempotency-key-reused", S::UNPROCESSABLE_ENTITY, "The key has other data")
             }
             Self::IdempotencyKeysFull => {
-                ("idempotency-keys-full", S::SERVICE_UNAVAILABLE, "Too many idempotency keys")
+                ("idempotency-keys-full", FULL, "Too many idempotency keys")
             }
             Self::Line => ("line", S::BAD_REQUEST, "A line is wrong"),
             Self::LineTooLong => ("line-too-long", S::PAYLOAD_TOO_LARGE, "A line is too long"),
@@ -155,18 +166,22 @@ impl Kind {
             Self::ProducerGap => {
                 ("producer-gap", S::CONFLICT, "Events of the producer are missing")
             }
-            Self::ProducersFull => ("producers-full", S::SERVICE_UNAVAILABLE, "Too many producers"),
+            Self::ProducersFull => ("producers-full", FULL, "Too many producers"),
             Self::PublishRate => {
                 ("publish-rate", S::TOO_MANY_REQUESTS, "Too many events in too little time")
             }
             Self::Query => ("query", S::BAD_REQUEST, "A query parameter is wrong"),
-            Self::RequestsFull => {
-                ("requests-full", S::SERVICE_UNAVAILABLE, "Requests hold too much memory")
-            }
+            Self::RequestsFull => ("requests-full", FULL, "Requests hold too much memory"),
             Self::Stopping => ("stopping", S::CONFLICT, "The process is about to end"),
-            Self::Unavailable => {
-                ("unavailable", S::SERVICE_UNAVAILABLE, "The broker does not answer")
+            Self::UpstreamBodyTooLarge => {
+                ("upstream-body-too-large", S::PAYLOAD_TOO_LARGE, "Too much for an upstream")
             }
+            Self::UpstreamNotFound => ("upstream-not-found", S::NOT_FOUND, "No such upstream"),
+            Self::UpstreamPath => {
+                ("upstream-path", S::FORBIDDEN, "Not a path that may be asked for")
+            }
+            Self::UpstreamsFull => ("upstreams-full", FULL, "Too many fetches of upstreams"),
+            Self::Unavailable => ("unavailable", FULL, "The broker does not answer"),
         }
     }
 }
@@ -266,6 +281,17 @@ impl Problem {
         Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
     }
 
+    /// As many upstreams are being fetched as may be.
+    pub(crate) fn upstreams_full(max: usize) -> Self {
+        let detail = format!(
+            "the hub fetches {max} streams of upstreams, its limit; try again in \
+             {RETRY_AFTER_FULL_S} s"
+        );
+        let problem = Self::new(Kind::UpstreamsFull, detail);
+        let problem = problem.with_limit("upstream_fetches_max", max);
+        Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
+    }
+
     /// The broker gave no answer, or one that is not known here.
     pub(crate) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
         let problem = Self::new(Kind::Unavailable, detail);
@@ -290,6 +316,11 @@ impl Problem {
 
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What was wrong and what is allowed.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// Whether a limit was met.

@@ -8,7 +8,10 @@ use std::borrow::Cow;
 use fanfare_core::{ChannelName, NameError, limits::CHANNEL_NAME_BYTES_MAX};
 use percent_encoding::percent_decode_str;
 
-use crate::problem::{Kind, Problem};
+use crate::{
+    problem::{Kind, Problem},
+    upstream::{is_plain_path, is_upstream_name},
+};
 
 /// What a path of the public listener names.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -27,6 +30,8 @@ pub(crate) enum Route {
     PageStyle,
     /// `/status/{channel}`
     Status(ChannelName),
+    /// `/upstreams/{upstream}/{path}`: the name, and the path without its first slash.
+    Upstream(String, String),
 }
 
 impl Route {
@@ -51,6 +56,9 @@ impl Route {
         if let Some(encoded) = path.strip_prefix("/status/") {
             return channel(encoded).map(Self::Status);
         }
+        if let Some(rest) = path.strip_prefix("/upstreams/") {
+            return upstream(rest);
+        }
         Err(Problem::not_found(
             "this hub has `/channels/{channel}`, `/cancel/{channel}`, `/status/{channel}`, \
              `/events` and a page at `/`",
@@ -63,6 +71,7 @@ impl Route {
             Self::Channel(_) => "GET, POST, DELETE, OPTIONS",
             Self::Cancel(_) | Self::Events => "GET, POST, OPTIONS",
             Self::Page | Self::PageScript | Self::PageStyle | Self::Status(_) => "GET, OPTIONS",
+            Self::Upstream(..) => "POST, OPTIONS",
         }
     }
 }
@@ -73,8 +82,22 @@ pub(crate) fn channel(encoded: &str) -> Result<ChannelName, Problem> {
     ChannelName::parse(&decoded).map_err(wrong_name)
 }
 
+/// The name of an upstream, and a path of it that everybody reads as it is written: what could
+/// be read in two ways is refused, not decoded.
+fn upstream(rest: &str) -> Result<Route, Problem> {
+    let Some((name, path)) = rest.split_once('/').filter(|(name, _)| is_upstream_name(name)) else {
+        return Err(Problem::not_found("a fetch is a POST to /upstreams/{upstream}/{path}"));
+    };
+    if !is_plain_path(path) {
+        let detail = "the path of an upstream is of letters, digits, `-._~:` and single slashes, \
+                      without `.` and `..` as segments; nothing in it is percent-encoded";
+        return Err(Problem::new(Kind::Path, detail));
+    }
+    Ok(Route::Upstream(name.to_owned(), path.to_owned()))
+}
+
 /// The problem of a wrong name.
-fn wrong_name(error: NameError) -> Problem {
+pub(crate) fn wrong_name(error: NameError) -> Problem {
     let problem = Problem::new(Kind::ChannelName, error.to_string());
     match error {
         NameError::TooLong(_) => {
@@ -127,6 +150,8 @@ mod tests {
         assert_eq!(Route::parse("/cancel/a/b"), Ok(Route::Cancel(name())));
         assert_eq!(Route::parse("/status/a/b"), Ok(Route::Status(name())));
         assert_eq!(Route::parse("/"), Ok(Route::Page));
+        let upstream = Route::Upstream("a-1".into(), "v1/models/m:stream".into());
+        assert_eq!(Route::parse("/upstreams/a-1/v1/models/m:stream"), Ok(upstream));
         assert_eq!(Route::parse("/events"), Ok(Route::Events));
     }
 
@@ -157,6 +182,18 @@ mod tests {
             ("/Channels/a", Kind::NotFound),
             ("/events/", Kind::NotFound),
             ("", Kind::NotFound),
+            ("/upstreams", Kind::NotFound),
+            ("/upstreams/a", Kind::NotFound),
+            ("/upstreams/A/b", Kind::NotFound),
+            ("/upstreams/../b", Kind::NotFound),
+            ("/upstreams//b", Kind::NotFound),
+            ("/upstreams/a/", Kind::Path),
+            ("/upstreams/a//b", Kind::Path),
+            ("/upstreams/a/../b", Kind::Path),
+            ("/upstreams/a/%2e%2e/b", Kind::Path),
+            ("/upstreams/a/b%2fc", Kind::Path),
+            ("/upstreams/a/@evil.example", Kind::Path),
+            ("/upstreams/a/http://evil.example/", Kind::Path),
         ] {
             assert_eq!(Route::parse(path).unwrap_err().kind(), kind, "{path}");
         }

@@ -22,6 +22,7 @@ use crate::{
     state::State,
     status,
     upload::{Incoming, Upload},
+    upstream,
 };
 
 /// What becomes of a request.
@@ -119,6 +120,10 @@ async fn dispatch<B: Incoming>(
         (&Method::POST, Route::Events) => {
             publish::answer(state, Some(peer), Target::Lines, &query, &head.headers, upload).await?
         }
+        (&Method::POST, Route::Upstream(name, path)) => {
+            upstream::answer(state, peer, (name, path), &query, &head.headers, upload).await?
+        }
+        (&Method::GET, Route::Upstream(..)) => return Err(Problem::method("POST, OPTIONS")),
         (&Method::GET, file) => page::answer(&file).ok_or_else(|| Problem::method(ALL_METHODS))?,
         (_, route) => return Err(Problem::method(route.methods())),
     };

@@ -12,6 +12,7 @@ use crate::{
     lines::{LineEnd, LineTooLong, Lines},
     problem::{Kind, Problem},
     publish_many::Item,
+    upstream::Masks,
 };
 
 /// Finds events in an SSE body.
@@ -26,12 +27,21 @@ pub(crate) struct SseBody {
     default_type: Option<EventType>,
     /// Bytes of data that an event may have.
     data_bytes_max: usize,
+    /// What its lines must not say.
+    masks: Option<Masks>,
 }
 
 impl SseBody {
     pub(crate) fn new(default_type: Option<EventType>, data_bytes_max: usize) -> Self {
         let lines = Lines::new(LineEnd::Any, sse_line_bytes_max(data_bytes_max));
-        Self { lines, data: None, event_type: None, default_type, data_bytes_max }
+        let (data, event_type, masks) = (None, None, None);
+        Self { lines, data, event_type, default_type, data_bytes_max, masks }
+    }
+
+    /// The same where secrets are covered.
+    pub(crate) fn covered(mut self, masks: Masks) -> Self {
+        self.masks = Some(masks);
+        self
     }
 
     /// Takes the next bytes; those before were looked at.
@@ -69,6 +79,8 @@ impl SseBody {
         if line.is_empty() {
             return Ok(self.dispatch());
         }
+        let covered = self.masks.as_ref().map(|masks| masks.cover(line));
+        let line = covered.as_deref().unwrap_or(line);
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {

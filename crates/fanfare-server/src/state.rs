@@ -23,6 +23,7 @@ use crate::{
     places::Places,
     process::ProcessCounts,
     trace::Tracer,
+    upstream::Slots,
 };
 
 /// The hub, its settings, and how far the process is in its life.
@@ -57,6 +58,8 @@ pub(crate) struct State {
     pub(crate) accept_errors: Throttle,
     /// Traces publishes, if that is wanted.
     pub(crate) tracer: OnceLock<Box<dyn Tracer>>,
+    /// Fetches of upstreams.
+    pub(crate) upstreams: Slots,
 }
 
 /// The state, and where subscribers go.
@@ -98,6 +101,7 @@ impl State {
             process: Arc::default(),
             accept_errors: Throttle::default(),
             tracer: OnceLock::new(),
+            upstreams: Slots::default(),
         }
     }
 

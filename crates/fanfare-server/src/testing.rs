@@ -43,6 +43,8 @@ pub(crate) fn config() -> Config {
         rings_bytes_max: limits::RINGS_BYTES_MAX,
         idempotency_keys_max: 10,
         event_data_bytes_max: 1_000,
+        upstream_fetches_max: 3,
+        upstream_body_bytes_max: 1_000,
         heartbeat_interval_ms: 15_000,
         write_stall_ms_max: 30_000,
         socket_unsent_bytes_max: 128 * 1024,

@@ -68,6 +68,7 @@ impl State {
             ),
             hub(Limit::RingsBytes, held.budgeted_bytes(), config.rings_bytes_max),
             of("tombstones", held.tombstones, config.tombstones_max),
+            server(Reached::UpstreamFetches, self.upstreams.taken(), config.upstream_fetches_max),
             server(Reached::RequestsBytes, self.requests.held_bytes(), self.shares().requests),
             server(Reached::SocketsBytes, self.sockets.held_bytes(), self.shares().sockets),
         ]

@@ -35,6 +35,8 @@ const MEANINGS = {
   stream_channels: "channels that a streaming publish marks as being published to",
   subscribers_per_channel: "subscriptions that name one channel",
   tombstones: "removed channels that are remembered, so that a gap is exact",
+  upstream_body_bytes: "bytes of a body for an upstream",
+  upstream_fetches: "fetches of upstreams",
   write_stall: "the time that a peer may take no byte of its answer",
 };
 

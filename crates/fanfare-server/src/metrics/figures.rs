@@ -15,6 +15,7 @@ use crate::{
     procfs::Process,
     socket::Protocol,
     state::{Shared, State},
+    upstream::Ended,
     usage::{LimitUse, ShareUse},
 };
 
@@ -57,6 +58,10 @@ pub(crate) struct Figures {
     pub(crate) subscribes: [u64; SubscribeAnswer::ALL.len()],
     /// Publishes by [`Published`].
     pub(crate) publishes: [Took; Published::ALL.len()],
+    /// Fetches of upstreams that are open.
+    pub(crate) fetches_open: u64,
+    /// Those that have ended, by [`Ended`].
+    pub(crate) fetches: [u64; Ended::COUNT],
     /// Problems by their kind.
     pub(crate) problems: [u64; problem::Kind::ALL.len()],
     pub(crate) limits: Vec<LimitFigures>,
@@ -124,6 +129,8 @@ impl Figures {
             gaps: GapReason::ALL.map(|reason| hub.gaps_total(reason)),
             subscribes: metrics.subscribes.totals(),
             publishes: Published::ALL.map(|result| metrics.publish_times(result)),
+            fetches_open: state.upstreams.taken() as u64,
+            fetches: metrics.fetched_totals(),
             problems: metrics.problems.totals(),
             limits: limits(state, &held, &process),
             memory: state.memory(blocked_bytes as usize),

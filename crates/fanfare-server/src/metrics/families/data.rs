@@ -17,6 +17,7 @@ use crate::{
         text::{Buckets, Text},
     },
     socket::Protocol,
+    upstream::Ended,
 };
 
 /// How channels are closed that are not deleted.
@@ -272,6 +273,24 @@ pub(super) const FAMILIES: &[Family] = &[
             "near the events of a ring, gaps are near",
         ),
         |f, text| histogram(text, &BACKLOG_BOUNDS, 1.0, &f.totals.backlog),
+    ),
+    Family::new(
+        Gauge,
+        "fanfare_upstream_fetches",
+        &[],
+        ("Streams of upstreams that are being fetched.", "`--upstream-fetches-max`"),
+        |f, text| text.one(f.fetches_open),
+    ),
+    Family::new(
+        Counter,
+        "fanfare_upstream_fetches_total",
+        &["result"],
+        (
+            "Fetches of upstreams that have ended, by how.",
+            "`done` at the end of the stream, `cancelled` on a wish, `closed` when somebody else \
+             closed or deleted the channel; of the others the channel tells with its final event",
+        ),
+        |f, text| text.each(Ended::NAMES.into_iter().zip(f.fetches)),
     ),
     Family::new(
         Gauge,
