@@ -4,6 +4,12 @@ use std::time::Duration;
 
 /// `[[channels]]` tables of a file: each new channel is compared with all of them.
 pub(crate) const CHANNEL_TABLES_MAX: usize = 1_000;
+/// `[[upstreams]]` tables of a file: each request for one is compared with all of them.
+pub(crate) const UPSTREAM_TABLES_MAX: usize = 100;
+/// Bytes of a file with one secret: a header of more is refused nearly everywhere.
+pub(crate) const SECRET_FILE_BYTES_MAX: u64 = 8 * 1024;
+/// Bytes of a file of certificates: all that a system trusts have a quarter of it.
+pub(crate) const CA_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Lines of the log that wait to be written: what a start and the end of a busy hub say, many
 /// times over. Further ones are dropped.

@@ -12,6 +12,7 @@ mod names;
 mod row;
 mod table;
 mod unit;
+mod upstreams;
 
 use std::{ffi::OsString, fs};
 
@@ -108,6 +109,7 @@ fn resolve(
         draft.lay(layer, &mut problems);
     }
     draft.lay_channels(file.channels, &mut problems);
+    draft.lay_upstreams(file.upstreams, variables, &mut problems);
     draft.finish(problems)
 }
 

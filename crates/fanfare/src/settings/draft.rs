@@ -1,6 +1,6 @@
 //! A configuration over which the layers are laid, and what contradicts in it at the end.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, sync::Arc};
 
 use fanfare_core::{Pattern, Retention};
 use fanfare_server::{Config, MemoryShares, OverBudget};
@@ -12,6 +12,7 @@ use super::{
     problem::{Place, Problem, Wrong},
     row::{Row, Set, Value},
     unit::Unit,
+    upstreams::{self, Known, UpstreamTable},
 };
 
 /// A configuration in the making.
@@ -25,6 +26,8 @@ pub(crate) struct Draft {
     tables: Vec<ChannelTable>,
     /// What `[[channels]]` say channels keep.
     kept: Vec<Kept>,
+    /// The upstreams, which the configuration has, too.
+    upstreams: Vec<Known>,
 }
 
 /// A number that something else must be able to hold.
@@ -43,6 +46,7 @@ impl Draft {
             laid: BTreeMap::new(),
             tables: Vec::new(),
             kept: Vec::new(),
+            upstreams: Vec::new(),
         }
     }
 
@@ -79,6 +83,18 @@ impl Draft {
         }
     }
 
+    /// Lays the upstreams, with the secrets that they name.
+    pub(crate) fn lay_upstreams(
+        &mut self,
+        tables: Vec<UpstreamTable>,
+        variables: &[(OsString, OsString)],
+        problems: &mut Vec<Problem>,
+    ) {
+        self.upstreams = upstreams::read(tables, variables, problems);
+        let known = self.upstreams.iter();
+        self.config.upstreams = known.map(|known| Arc::clone(&known.upstream)).collect();
+    }
+
     /// The configuration, or everything that is wrong.
     pub(crate) fn finish(self, mut problems: Vec<Problem>) -> Result<Effective, Wrong> {
         if problems.is_empty() {
@@ -87,7 +103,7 @@ impl Draft {
         if !problems.is_empty() {
             return Err(Wrong { problems });
         }
-        Ok(Effective::new(self.config, &self.laid, self.tables))
+        Ok(Effective::new(self.config, &self.laid, self.tables, self.upstreams))
     }
 
     fn retention(&mut self, given: &[Given], problems: &mut Vec<Problem>) -> Retention {

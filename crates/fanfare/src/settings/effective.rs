@@ -14,6 +14,7 @@ use super::{
     row::{Fallback, Row, Value},
     table,
     unit::Unit,
+    upstreams::{Known, Shown},
 };
 
 /// A configuration with its origins.
@@ -25,6 +26,8 @@ pub(crate) struct Effective {
     settings: Vec<Setting>,
     /// The `[[channels]]`, in their order.
     channels: Vec<Channels>,
+    /// The `[[upstreams]]`, in their order.
+    upstreams: Vec<Known>,
 }
 
 /// One setting that holds.
@@ -85,11 +88,12 @@ impl Effective {
         config: Config,
         laid: &BTreeMap<&'static str, Given>,
         tables: Vec<ChannelTable>,
+        upstreams: Vec<Known>,
     ) -> Self {
         let rows = table::rows().filter_map(|row| laid.get(row.key));
         let settings: Vec<_> = rows.map(Setting::of).collect();
         let channels = tables.into_iter().map(|table| Channels::of(table, &settings)).collect();
-        Self { config, settings, channels }
+        Self { config, settings, channels, upstreams }
     }
 
     /// What has another value in a newer configuration. The tables of channels count as one.
@@ -106,6 +110,15 @@ impl Effective {
             let count = |effective: &Self| format!("{} patterns", effective.channels.len());
             changes.push(Change {
                 key: "channels",
+                old: count(self),
+                new: count(newer),
+                kept: None,
+            });
+        }
+        if self.config.upstreams != newer.config.upstreams {
+            let count = |effective: &Self| format!("{} upstreams", effective.upstreams.len());
+            changes.push(Change {
+                key: "upstreams",
                 old: count(self),
                 new: count(newer),
                 kept: None,
@@ -153,6 +166,10 @@ impl Effective {
             text.push_str("\n[[channels]]\n");
             text.push_str(&aligned(&lines.collect::<Vec<_>>()));
         }
+        for Known { shown, .. } in &self.upstreams {
+            text.push_str("\n[[upstreams]]\n");
+            text.push_str(&aligned(&shown.iter().map(Shown::to_toml).collect::<Vec<_>>()));
+        }
         text
     }
 
@@ -164,7 +181,14 @@ impl Effective {
             json!({ "pattern": pattern, "place": place(at), "settings": all(settings) })
         };
         let channels: Vec<_> = self.channels.iter().map(channels).collect();
-        format!("{}\n", json!({ "settings": all(&self.settings), "channels": channels }))
+        let upstreams = |known: &Known| {
+            let shown: Vec<_> = known.shown.iter().map(Shown::to_json).collect();
+            json!({ "name": known.upstream.name, "place": place(&known.place), "settings": shown })
+        };
+        let upstreams: Vec<_> = self.upstreams.iter().map(upstreams).collect();
+        let settings = all(&self.settings);
+        let all = json!({ "settings": settings, "channels": channels, "upstreams": upstreams });
+        format!("{all}\n")
     }
 }
 
@@ -264,6 +288,29 @@ impl Setting {
             }
             _ => text,
         }
+    }
+}
+
+impl Shown {
+    /// A line of TOML, and the comment that belongs to it.
+    fn to_toml(&self) -> (String, String) {
+        let value = match &self.value {
+            Json::Array(texts) => {
+                let texts: Vec<_> = texts.iter().filter_map(Json::as_str).map(quoted).collect();
+                format!("[{}]", texts.join(", "))
+            }
+            Json::String(text) => quoted(text),
+            other => other.to_string(),
+        };
+        (format!("{} = {value}", self.key), self.source())
+    }
+
+    fn to_json(&self) -> Json {
+        json!({ "key": self.key, "value": self.value, "place": self.source() })
+    }
+
+    fn source(&self) -> String {
+        self.place.as_ref().map_or_else(|| "default".to_owned(), place)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The TOML file: settings by key, and what channels keep by pattern in `[[channels]]`.
+//! The TOML file: settings by key, what channels keep by pattern in `[[channels]]`, and services
+//! to fetch from in `[[upstreams]]`.
 
 use toml::{
     Spanned,
@@ -10,8 +11,9 @@ use super::{
     problem::{Place, Problem, did_you_mean},
     row::{Row, Value},
     table,
+    upstreams::{Entry, HEADERS, KEYS, PATHS, UpstreamTable},
 };
-use crate::limits::CHANNEL_TABLES_MAX;
+use crate::limits::{CHANNEL_TABLES_MAX, UPSTREAM_TABLES_MAX};
 
 /// What a file gives.
 #[derive(Debug, Default)]
@@ -20,6 +22,8 @@ pub(crate) struct File {
     pub(crate) given: Vec<Given>,
     /// The `[[channels]]`, in their order.
     pub(crate) channels: Vec<ChannelTable>,
+    /// The `[[upstreams]]`, in their order.
+    pub(crate) upstreams: Vec<UpstreamTable>,
 }
 
 /// One `[[channels]]` table.
@@ -62,10 +66,12 @@ impl Reader<'_> {
         for (key, item) in in_order(root) {
             if key.get_ref() == CHANNELS {
                 file.channels = self.channels(&key, item);
+            } else if key.get_ref() == UPSTREAMS {
+                file.upstreams = self.upstreams(&key, item);
             } else if let Some(row) = table::by_key(key.get_ref()) {
                 file.given.extend(self.given(row, &key, &item, ""));
             } else {
-                let known = table::rows().map(|row| row.key).chain([CHANNELS]);
+                let known = table::rows().map(|row| row.key).chain([CHANNELS, UPSTREAMS]);
                 self.unknown(&key, "", known);
             }
         }
@@ -120,6 +126,78 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    fn upstreams(&mut self, key: &Key<'_>, item: Item<'_>) -> Vec<UpstreamTable> {
+        let start = key.span().start;
+        let DeValue::Array(tables) = item.into_inner() else {
+            self.problem(start, UPSTREAMS, "is written [[upstreams]], once for each service");
+            return Vec::new();
+        };
+        if UPSTREAM_TABLES_MAX < tables.len() {
+            let what =
+                format!("{} of them; at most {UPSTREAM_TABLES_MAX} are allowed", tables.len());
+            self.problem(start, UPSTREAMS, what);
+            return Vec::new();
+        }
+        tables.into_iter().filter_map(|table| self.upstream(table)).collect()
+    }
+
+    fn upstream(&mut self, item: Item<'_>) -> Option<UpstreamTable> {
+        let start = item.span().start;
+        let DeValue::Table(table) = item.into_inner() else {
+            self.problem(start, UPSTREAMS, "is written [[upstreams]], once for each service");
+            return None;
+        };
+        let mut entries = Vec::new();
+        for (key, item) in in_order(table) {
+            let Some(known) = KEYS.into_iter().find(|known| key.get_ref() == *known) else {
+                self.unknown(&key, UPSTREAMS_DOT, KEYS.into_iter());
+                continue;
+            };
+            match item.into_inner() {
+                DeValue::Table(headers) if known == HEADERS => {
+                    for (header, item) in in_order(headers) {
+                        entries.extend(self.entry(known, header.get_ref(), &header, &item));
+                    }
+                }
+                _ if known == HEADERS => {
+                    let name = format!("{UPSTREAMS_DOT}{HEADERS}");
+                    self.problem(key.span().start, &name, "is a table: headers.NAME = \"value\"");
+                }
+                value => {
+                    let item = Spanned::new(key.span(), value);
+                    entries.extend(self.entry(known, "", &key, &item));
+                }
+            }
+        }
+        Some(UpstreamTable { place: self.place(start, UPSTREAMS), entries })
+    }
+
+    /// One key of an upstream.
+    fn entry(
+        &mut self,
+        known: &'static str,
+        header: &str,
+        key: &Key<'_>,
+        item: &Item<'_>,
+    ) -> Option<Entry> {
+        let texts = match item.get_ref() {
+            DeValue::Array(items) if known == PATHS => {
+                items.iter().map(|item| scalar(item.get_ref())).collect()
+            }
+            DeValue::Array(_) => None,
+            one => scalar(one).map(|text| vec![text]),
+        };
+        let dot = if header.is_empty() { "" } else { "." };
+        let name = format!("{UPSTREAMS_DOT}{known}{dot}{}", one_line(header));
+        let start = key.span().start;
+        if texts.is_none() {
+            let what = if known == PATHS { "text, or a list of texts" } else { "text" };
+            self.problem(start, &name, format!("{}; it is {what}", kind(item.get_ref())));
+        }
+        let place = self.place(start, &name);
+        Some(Entry { key: known, header: header.to_owned(), place, texts: texts? })
     }
 
     /// The texts of one key.
@@ -193,6 +271,8 @@ fn one_line(text: &str) -> String {
 const CHANNELS: &str = "channels";
 const CHANNELS_DOT: &str = "channels.";
 const PATTERN: &str = "pattern";
+const UPSTREAMS: &str = "upstreams";
+const UPSTREAMS_DOT: &str = "upstreams.";
 
 #[cfg(test)]
 mod tests {

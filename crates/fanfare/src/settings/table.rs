@@ -5,6 +5,7 @@ mod bounds;
 mod clients;
 mod listeners;
 mod process;
+mod upstreams;
 
 use super::row::Row;
 
@@ -17,11 +18,12 @@ pub(crate) struct Group {
 }
 
 /// All settings by group, in the order of `--help`.
-pub(crate) fn groups() -> [Group; 4] {
+pub(crate) fn groups() -> [Group; 5] {
     [
         Group { heading: "Listeners", rows: listeners::ROWS },
         Group { heading: "Clients", rows: clients::ROWS },
         Group { heading: "Memory and channels", rows: bounds::ROWS },
+        Group { heading: "Upstreams", rows: upstreams::ROWS },
         Group { heading: "Process", rows: process::ROWS },
     ]
 }
