@@ -222,9 +222,12 @@ fn what_is_sent_again_is_answered_after_the_end_too() {
         (kept(&hub, "a"), &history(&hub, "a")["closed"]),
         (strings(["x", "last"]), &json!("done"))
     );
-    // A last event that was sent without its close is sent again with it.
+    // A last event that was sent without its close is sent again with it: who waits is told.
+    let mut stream = Stream::open(hub.public(), "/channels/b?open=0");
     one(&hub, "/channels/b", (0, 0), "last");
+    assert_eq!(stream.event().data, "last");
     assert_eq!(one(&hub, "/channels/b?close=done", (0, 0), "last").status(), 204);
+    assert_eq!(stream.event().kind(), "fanfare.end");
     assert_eq!(history(&hub, "b")["closed"], "done");
     // So is a close without an event, which has no number of its own.
     for _ in 0..2 {
