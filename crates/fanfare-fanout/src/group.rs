@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use fanfare_core::{Batch, Feed, FeedKey, Framing};
 
+use crate::held::Held;
+
 /// Tells groups apart.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct GroupKey {
@@ -28,6 +30,8 @@ pub(crate) struct Group {
     /// Between here and `head` there is nothing to read, so a member anywhere in between is at
     /// `head`: a quiet stretch of the journal need not touch every member.
     pub(crate) quiet_from: u64,
+    /// When deltas go out, if some wait for others.
+    pub(crate) held: Option<Box<Held>>,
     /// Whether it waits for a turn.
     pub(crate) queued: bool,
     /// Whether something came during the pass.
@@ -50,6 +54,7 @@ pub(crate) struct Pass {
 impl Group {
     pub(crate) fn new(feed: Arc<Feed>, framing: Framing, generation: u32, head: u64) -> Self {
         Self {
+            held: Held::of(&feed, head),
             feed,
             framing,
             generation,

@@ -11,6 +11,7 @@
 mod drain;
 mod fanout;
 mod group;
+mod held;
 pub mod limits;
 mod member;
 mod membership;

@@ -99,12 +99,18 @@ impl Worker {
         let group = &mut self.groups[key as usize];
         if let Some(mut pass) = group.pass.take() {
             let room = BATCH_BYTES_MAX.saturating_sub(pass.batch.len());
-            if group.again && pass.batch.is_exhausted() && room > 0 {
+            // What waits for a window does not slip into a pass.
+            let joins = group.again && group.held.is_none();
+            if joins && pass.batch.is_exhausted() && room > 0 {
                 group.feed.read(&self.hub, pass.batch.end(), room, &mut self.run);
                 pass.batch.append(&mut self.run);
             }
             return Some(pass);
         }
+        if group.held.is_some() && self.holds(key) {
+            return None;
+        }
+        let group = &mut self.groups[key as usize];
         group.feed.read(&self.hub, group.head, BATCH_BYTES_MAX, &mut self.run);
         let mut batch = self.spare.pop().unwrap_or_else(|| Batch::new(group.framing));
         batch.reset(group.framing, group.quiet_from);

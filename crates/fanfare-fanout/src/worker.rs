@@ -18,6 +18,7 @@ use crate::{
     drain::Drain,
     fanout::{Command, Live},
     group::{Group, GroupKey},
+    held::Plan,
     limits,
     member::{Member, Sent},
     pins::Pins,
@@ -62,6 +63,8 @@ pub(crate) struct Worker {
     /// What the member served last got, for others of its group that are as far back.
     pub(crate) alone_batch: Batch,
     pub(crate) alone_group: Option<u32>,
+    /// Groups that wait for the end of a window.
+    pub(crate) plan: Plan,
     /// Batches to use again.
     pub(crate) spare: Vec<Batch>,
     /// Memory to read into.
@@ -118,6 +121,7 @@ impl Worker {
             alone: VecDeque::new(),
             alone_batch: Batch::new(Framing::Bare),
             alone_group: None,
+            plan: Plan::new(),
             spare: Vec::new(),
             run: Run::default(),
             wheel: Wheel::new(),
@@ -160,6 +164,7 @@ impl Worker {
             // Taken after the commands, that of one sent in between would be lost.
             worked |= self.take_marks(&mut marks);
             let Ok(more_commands) = self.take_commands() else { break };
+            self.release();
             self.turn();
             self.unpin();
             let more_timers = self.wheel.advance(self.now_ms, limits::TURN_COMMANDS_MAX, &mut due);
@@ -186,7 +191,8 @@ impl Worker {
             .then_some(self.reported_at_ms + limits::REPORT_INTERVAL_MS)
             .map(|at_ms| at_ms.saturating_sub(self.now_ms));
         let departure = self.drain.as_ref().map(|_| limits::WHEEL_TICK_MS);
-        let waits = [self.wheel.next_in_ms(self.now_ms), unreported, departure];
+        let (timer, release) = (self.wheel.next_in_ms(self.now_ms), self.next_release_in_ms());
+        let waits = [timer, release, unreported, departure];
         waits.into_iter().flatten().min().map(|ms| Duration::from_millis(ms.max(1)))
     }
 

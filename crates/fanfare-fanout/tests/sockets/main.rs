@@ -6,6 +6,7 @@
 mod age;
 mod churn;
 mod counts;
+mod deltas;
 mod drain;
 mod patterns;
 mod peer;

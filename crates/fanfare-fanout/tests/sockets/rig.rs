@@ -9,8 +9,8 @@ use std::{
 };
 
 use fanfare_core::{
-    Change, ChannelName, CloseReason, Draft, Epoch, Framing, Hub, HubLimits, MemoryBroker,
-    Publication, Request, Selectors, Start, Subscribed,
+    Change, ChannelName, CloseReason, Coalesce, Coalescer, Delta, Draft, Epoch, Framing, Hub,
+    HubLimits, MemoryBroker, Publication, Request, Selectors, Start, Subscribed,
 };
 use fanfare_fanout::{Attach, Bells, Disconnect, Fanout, FanoutConfig};
 use socket2::{Domain, Socket, Type};
@@ -42,8 +42,24 @@ pub(crate) struct Asked {
     pub(crate) heartbeat_ms: u32,
     pub(crate) age_ms_max: u64,
     pub(crate) control: bool,
+    /// Milliseconds for which deltas, which all data without a line end is, wait for others.
+    pub(crate) window_ms: Option<u32>,
     /// Bytes of the socket buffers; the kernel's own choice if there is no number.
     pub(crate) buffers: Option<usize>,
+}
+
+/// Takes data without a line end for deltas.
+#[derive(Debug)]
+struct Lines;
+
+impl Coalescer for Lines {
+    fn name(&self) -> &str {
+        "lines"
+    }
+
+    fn delta(&self, _event_type: Option<&str>, data: &str) -> Option<Delta> {
+        (!data.contains('\n')).then(|| Delta::new(0..data.len(), [None, None]))
+    }
 }
 
 impl Default for Asked {
@@ -54,6 +70,7 @@ impl Default for Asked {
             heartbeat_ms: 60_000,
             age_ms_max: 0,
             control: true,
+            window_ms: None,
             buffers: None,
         }
     }
@@ -106,7 +123,7 @@ impl Rig {
             control: asked.control,
             open: false,
             envelope: false,
-            coalesce: None,
+            coalesce: asked.window_ms.map(|ms| Coalesce::new(Arc::new(Lines), ms)),
             live: false,
         };
         let seat = self.fanout.seat();
