@@ -7,6 +7,7 @@
 
 mod body;
 mod feeds;
+mod held;
 mod reading;
 mod stock;
 mod stream;
@@ -40,6 +41,7 @@ pub(crate) use self::{
 };
 use self::{
     feeds::Feeds,
+    held::Plan,
     reading::{Joined, Reading},
     stock::Stock,
     stream::Stream,
@@ -99,9 +101,14 @@ pub(crate) struct Given<'a> {
     live_from: u64,
 }
 
-/// Feeds whose streams are being woken, each once, with how many are not woken yet.
+/// Feeds whose streams are woken.
 #[derive(Default)]
-struct Rounds(VecDeque<(Arc<Reading>, usize)>);
+struct Rounds {
+    /// Those that are being woken, each once, with how many are not woken yet.
+    queue: VecDeque<(Arc<Reading>, usize)>,
+    /// Those that wait for the end of a window.
+    plan: Plan,
+}
 
 impl H2 {
     /// A doorbell for the hub, and what it rings.
@@ -157,9 +164,11 @@ impl H2 {
         let mut sweep_at = Instant::now();
         let mut press_at = Instant::now();
         loop {
-            let idle = rounds.0.is_empty() && !walking && !self.stock.can_go_on();
+            let idle = rounds.queue.is_empty() && !walking && !self.stock.can_go_on();
             if idle && self.hub.doorbell(self.worker).sleep() {
                 let look_at = if self.stock.is_full() { sweep_at.min(press_at) } else { sweep_at };
+                let release_at = rounds.plan.next_ms().map(|ms| self.instant(ms));
+                let look_at = release_at.map_or(look_at, |at| at.min(look_at));
                 tokio::select! {
                     () = self.notify.notified() => {}
                     () = sleep_until(look_at) => {}
@@ -176,6 +185,7 @@ impl H2 {
             }
             self.hub.doorbell(self.worker).take(self.worker, &mut marks);
             walking = self.mark(&marks, walking, &mut rounds);
+            rounds.release(&self.hub, self.now_ms());
             rounds.turn(self.now_ms());
             self.stock.go_on(H2_WAITING_WAKES_MAX);
             self.turns.fetch_add(1, Ordering::Relaxed);
@@ -187,7 +197,8 @@ impl H2 {
     fn mark(&self, marks: &Marks, walking: bool, rounds: &mut Rounds) -> bool {
         let mut members = lock(&self.members);
         for channel in &marks.channels {
-            members.feeds.reading(channel).for_each(|reading| rounds.add(reading));
+            let readings = members.feeds.reading(channel);
+            readings.for_each(|reading| rounds.mark(reading, &self.hub, self.now_ms()));
         }
         let mut found = Vec::new();
         let more = (marks.journal || walking) && !members.feeds.walk_journal(&self.hub, &mut found);
@@ -336,16 +347,36 @@ impl H2 {
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64 + 1
     }
+
+    /// When [`now_ms`](Self::now_ms) will be so much.
+    fn instant(&self, now_ms: u64) -> Instant {
+        self.began + Duration::from_millis(now_ms - 1)
+    }
 }
 
 impl Rounds {
+    /// Queues a feed that has something new, unless all of it waits.
+    fn mark(&mut self, reading: &Arc<Reading>, hub: &Hub, now_ms: u64) {
+        match reading.holds(hub, now_ms) {
+            Some(until_ms) => self.plan.add(until_ms, reading),
+            None => self.add(reading),
+        }
+    }
+
+    /// Queues the feeds whose windows have ended.
+    fn release(&mut self, hub: &Hub, now_ms: u64) {
+        while let Some(reading) = self.plan.pop(now_ms) {
+            self.mark(&reading, hub, now_ms);
+        }
+    }
+
     /// Queues a feed, at most once.
     fn add(&mut self, reading: &Arc<Reading>) {
         let unwoken = reading.mark();
         if reading.queued.swap(true, Ordering::Relaxed) {
             reading.again.store(true, Ordering::Relaxed);
         } else {
-            self.0.push_back((Arc::clone(reading), unwoken));
+            self.queue.push_back((Arc::clone(reading), unwoken));
         }
     }
 
@@ -353,12 +384,12 @@ impl Rounds {
     fn turn(&mut self, now_ms: u64) {
         let mut wakes = H2_WAKES_MAX;
         while wakes > 0
-            && let Some((reading, unwoken)) = self.0.pop_front()
+            && let Some((reading, unwoken)) = self.queue.pop_front()
         {
             let left = reading.wake(unwoken, wakes, now_ms);
             wakes -= (unwoken - left).clamp(1, wakes);
             if left > 0 {
-                self.0.push_back((reading, left));
+                self.queue.push_back((reading, left));
                 continue;
             }
             reading.queued.store(false, Ordering::Relaxed);

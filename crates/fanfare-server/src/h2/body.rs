@@ -142,7 +142,13 @@ impl H2Body {
     /// What stands at `cursor`, if anything does. An error means that it has to wait: for hyper to
     /// send what it has, or for room.
     fn read(&self, cursor: u64) -> Result<Option<Arc<Joined>>, MustWait> {
-        let look = self.reading.look(cursor);
+        let look = match self.reading.look(cursor) {
+            // What waits for a window does not wait for longer than its stream.
+            Look::Nothing if self.reading.held.is_some() && self.leaving().is_some() => {
+                Look::Unread
+            }
+            look => look,
+        };
         if !matches!(look, Look::Nothing) && self.stream.must_wait() {
             return Err(MustWait);
         }

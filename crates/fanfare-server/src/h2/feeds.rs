@@ -45,7 +45,7 @@ impl Feeds {
         let entry = self.slots.vacant_entry();
         let slot = entry.key();
         let quiet = if feed.follows_journal() { Quiet::since(head) } else { Quiet::never() };
-        let reading = Arc::new(Reading::new(Arc::clone(feed), slot, quiet));
+        let reading = Arc::new(Reading::new(Arc::clone(feed), slot, quiet, head));
         entry.insert(Arc::clone(&reading));
         self.by_key.insert(key, slot);
         for channel in feed.channels() {

@@ -10,6 +10,7 @@ use fanfare_core::{Feed, Framing, Hub, Run, Stop, is_inside, limits::BATCH_BYTES
 pub(super) use super::stream::Stream;
 use super::{
     feeds::Quiet,
+    held::Holding,
     lock,
     stock::{Held, Stock},
 };
@@ -28,6 +29,8 @@ pub(crate) struct Reading {
     /// What was read last, for the streams that are as far back.
     joined: Mutex<Option<Arc<Joined>>>,
     pub(super) quiet: Mutex<Quiet>,
+    /// When deltas go out, if some wait for others.
+    pub(super) held: Option<Holding>,
     /// Whether its streams are being woken; only the worker looks.
     pub(super) queued: AtomicBool,
     /// Whether something came meanwhile.
@@ -64,8 +67,10 @@ pub(super) enum Look {
 pub(super) struct Tail(pub(super) Arc<Joined>, usize);
 
 impl Reading {
-    pub(super) fn new(feed: Arc<Feed>, slot: usize, quiet: Quiet) -> Self {
+    /// A feed whose streams begin at `head`.
+    pub(super) fn new(feed: Arc<Feed>, slot: usize, quiet: Quiet, head: u64) -> Self {
         Self {
+            held: Holding::of(&feed, head),
             feed,
             slot,
             version: AtomicU64::new(0),
@@ -92,6 +97,13 @@ impl Reading {
             moved.place.store(place, Ordering::Relaxed);
         }
         streams.is_empty()
+    }
+
+    /// Until when what is new waits, all of it.
+    pub(super) fn holds(&self, hub: &Hub, now_ms: u64) -> Option<u64> {
+        let held = self.held.as_ref()?;
+        let head = lock(&self.joined).as_ref().map_or(0, |joined| joined.end);
+        held.holds(&self.feed, hub, head, now_ms)
     }
 
     /// Begins to wake all streams: what they find from here on is new. Returns how many they are.

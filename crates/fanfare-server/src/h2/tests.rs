@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use fanfare_core::{
-    Change, ChannelName, CloseReason, Draft, Epoch, HubLimits, MemoryBroker, Publication, Request,
-    Retention, Selectors, SlowPolicy, Start, Subscribed,
+    Change, ChannelName, CloseReason, Coalesce, Draft, Epoch, HubLimits, MemoryBroker, Publication,
+    Request, Retention, Selectors, SlowPolicy, Start, Subscribed,
 };
 use fanfare_fanout::limits::AGE_RETRY_MS;
 use http_body_util::BodyExt as _;
@@ -17,6 +17,7 @@ use hyper::body::Body as _;
 use tokio::{task::yield_now, time::timeout};
 
 use super::*;
+use crate::{coalesce, query::Query};
 
 const HEARTBEAT_MS: u32 = 10_000;
 const STALL_MS: u64 = 30_000;
@@ -63,16 +64,26 @@ impl World {
         start: Start,
         age_ms_max: u64,
     ) -> H2Body {
+        self.subscribe_as(channels, start, age_ms_max, None)
+    }
+
+    /// With text put together, over a window if there is a number.
+    fn subscribe_together(&self, start: Start, window_ms: u32) -> H2Body {
+        let window = if window_ms > 0 { format!("&window={window_ms}") } else { String::new() };
+        let query = Query::parse(&format!("coalesce=text{window}")).unwrap();
+        self.subscribe_as(["a"], start, 0, coalesce::of_query(&query).unwrap())
+    }
+
+    fn subscribe_as<const N: usize>(
+        &self,
+        channels: [&str; N],
+        start: Start,
+        age_ms_max: u64,
+        coalesce: Option<Coalesce>,
+    ) -> H2Body {
         let selectors = Selectors::parse(channels).unwrap();
-        let request = Request {
-            selectors,
-            start,
-            control: true,
-            open: false,
-            envelope: false,
-            coalesce: None,
-            live: false,
-        };
+        let (control, open, envelope, live) = (true, false, false, false);
+        let request = Request { selectors, start, control, open, envelope, coalesce, live };
         let subscribed = self.hub.subscribe(&request, 0, 5_000).unwrap();
         let Subscribed::Live(opening) = subscribed else { panic!("{subscribed:?}") };
         H2Body::new(&self.h2, opening, HEARTBEAT_MS, age_ms_max)
@@ -238,6 +249,71 @@ async fn a_stream_that_is_not_asked_is_blocked_and_then_stalled() {
     read(&mut idle, 5_000).await;
     assert_eq!(world.disconnected(Disconnect::Stalled), 1);
     assert_eq!((world.h2.load().subscribers, world.h2.load().blocked), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deltas_go_out_together_when_a_window_ends() {
+    let world = World::new(99, SlowPolicy::Gap);
+    let mut body = world.subscribe_together(Start::Now, 50);
+    let mut other = world.subscribe_together(Start::Now, 100);
+    assert_eq!(words(&read(&mut body, 10).await), [""; 0]);
+    read(&mut other, 10).await;
+    let publish = |data: &[&str]| data.iter().for_each(|data| _ = world.publish(data));
+    publish(&["a"]);
+    assert_eq!(words(&read(&mut body, 10).await), ["a"], "the first at once");
+    publish(&["b", "c"]);
+    assert_eq!(words(&read(&mut body, 30).await), [""; 0]);
+    publish(&["d"]);
+    assert_eq!(words(&read(&mut body, 20).await), ["bcd"], "50 ms after the first");
+    publish(&["e", "[DONE]"]);
+    assert_eq!(words(&read(&mut body, 1).await), ["e", "[DONE]"], "nothing else waits");
+    publish(&["f", "g"]);
+    assert_eq!(words(&read(&mut body, 1).await), ["fg"], "a burst begins");
+    publish(&["h"]);
+    assert_eq!(words(&read(&mut body, 30).await), [""; 0]);
+    publish(&["i"]);
+    let h2 = Arc::clone(&world.h2);
+    tokio::spawn(async move { h2.drain(Duration::ZERO).await });
+    let seen = read(&mut body, 1).await;
+    assert_eq!(words(&seen), ["hi", "reconnect"], "who leaves has what waited");
+    let seen = words(&read(&mut other, 1).await);
+    assert_eq!(seen, ["abcde", "[DONE]", "fghi", "reconnect"], "nobody asked this one before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_nobody_waits_in_is_over() {
+    let world = World::new(99, SlowPolicy::Gap);
+    for round in 0..3 {
+        let mut body = world.subscribe_together(Start::Now, 100);
+        read(&mut body, 1).await;
+        for data in ["a", "b"] {
+            world.publish(data);
+            read(&mut body, 1).await;
+        }
+        drop(body);
+        let mut last = world.subscribe_together(Start::Last(1), 100);
+        assert_eq!(words(&read(&mut last, 1).await), ["b"], "{round}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_get_together_what_each_of_them_has_not_got() {
+    let world = World::new(99, SlowPolicy::Gap);
+    for data in ["1", "2", "3", "4", "[DONE]", "6", "7"] {
+        world.publish(data);
+    }
+    let mut all = world.subscribe_together(Start::Beginning, 0);
+    assert_eq!(words(&read(&mut all, 1).await), ["1234", "[DONE]", "67"]);
+    for (after, told) in [
+        (0, &["1234", "[DONE]", "67"][..]),
+        (2, &["34", "[DONE]", "67"]),
+        (5, &["67"]),
+        (6, &["7"]),
+    ] {
+        let id = world.hub.id(after).to_string();
+        let mut body = world.subscribe_together(Start::After(id), 0);
+        assert_eq!(words(&read(&mut body, 1).await), told, "after {after}");
+    }
 }
 
 /// Asks for more as hyper does; none if there is nothing to take.

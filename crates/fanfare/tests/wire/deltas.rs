@@ -1,5 +1,10 @@
 //! Deltas put together over the wire: `coalesce=` and `window=`.
 
+use std::{
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -7,7 +12,7 @@ use crate::{
     h2_client::Connection,
     problem, publish, send, seq,
     support::{
-        http::{call, get},
+        http::{call, get, post},
         hub::Hub,
         sse::{End, Event, Piece, Stream},
     },
@@ -163,4 +168,60 @@ async fn streams_over_http_2_are_put_together_for_each_from_its_own_place() {
         assert_eq!(text(&events), tokens(n + 1), "after {n}");
         assert!(events.len() < 20, "{}", events.len());
     }
+}
+
+/// Publishes tokens one by one, and that there are no more.
+fn publish_tokens(hub: &Hub) -> JoinHandle<()> {
+    let address = hub.public();
+    thread::spawn(move || {
+        for n in 0..300 {
+            let data = chunk(json!({"content": token(n)}), None).to_string();
+            assert_eq!(post(address, "/channels/a", data).status(), 200);
+        }
+        post(address, "/channels/a", "[DONE]");
+    })
+}
+
+/// Whether there is more to read.
+fn goes_on(events: &[Event]) -> bool {
+    events.last().is_none_or(|event| event.data != "[DONE]")
+}
+
+/// All tokens came, in no more events than windows of 100 ms have passed.
+fn check_live(events: &[Event], began: Instant) {
+    let windows = began.elapsed().as_millis() as usize / 100;
+    let all: String = (0..300).map(token).collect();
+    assert_eq!(text(events), all);
+    assert!(events.len() <= 3 + windows, "{} events in {windows} windows", events.len());
+}
+
+#[test]
+fn a_live_stream_has_an_event_for_each_window() {
+    let hub = Hub::start(&[]);
+    let target = "/channels/a?open=0&coalesce=openai-chat&window=100";
+    let mut stream = Stream::open(hub.public(), target);
+    let mut plain = Stream::open(hub.public(), "/channels/a?open=0");
+    let (began, publisher) = (Instant::now(), publish_tokens(&hub));
+    let mut events = Vec::new();
+    while goes_on(&events) {
+        events.push(stream.event());
+    }
+    check_live(&events, began);
+    publisher.join().unwrap();
+    assert_eq!(text(&plain.events(301)), text(&events), "who did not ask gets each");
+}
+
+#[tokio::test]
+async fn a_live_stream_over_http_2_has_an_event_for_each_window() {
+    let hub = Hub::start(&[]);
+    let h2 = Connection::open(&hub).await;
+    let target = "/channels/a?open=0&coalesce=openai-chat&window=100";
+    let mut stream = h2.subscribe(target, &[]).await;
+    let (began, publisher) = (Instant::now(), publish_tokens(&hub));
+    let mut events = Vec::new();
+    while goes_on(&events) {
+        events.push(stream.event().await);
+    }
+    check_live(&events, began);
+    publisher.join().unwrap();
 }
