@@ -69,7 +69,8 @@ def test_the_context_has_what_the_build_needs(tmp_path):
     # No code reads a file from beyond it.
     for path in tmp_path.rglob("src/**/*.rs"):
         for included in re.findall(r'include_(?:str|bytes)!\("([^"]+)"\)', path.read_text()):
-            assert (path.parent / included).resolve().is_relative_to(tmp_path), path
+            file = (path.parent / included).resolve()
+            assert file.is_relative_to(tmp_path) and file.is_file(), path
     metadata = ["cargo", "metadata", "--locked", "--offline", "--no-deps", "--format-version=1"]
     env = {**os.environ, "RUSTUP_TOOLCHAIN": dict(stages()[0])["ENV"].split("=")[1]}
     done = subprocess.run(metadata, cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -1,4 +1,5 @@
-//! The page at `/`: three files that are part of the binary.
+//! Files that are part of the binary: the three of the page at `/`, and the client module for pages
+//! elsewhere.
 
 use hyper::{
     Response, header,
@@ -7,11 +8,14 @@ use hyper::{
 
 use crate::{body::Body, route::Route};
 
-/// Answers one of the page's files; none if the route is not the page's.
+/// Answers one of these files; none if the route names none.
 pub(crate) fn answer(route: &Route) -> Option<Response<Body>> {
     let (media_type, text) = match route {
         Route::Cancel(_) | Route::Channel(_) | Route::Events | Route::Status(_) => return None,
         Route::Upstream(..) => return None,
+        Route::ClientModule => {
+            ("text/javascript; charset=utf-8", include_str!("../../../client/dist/fanfare.js"))
+        }
         Route::Page => ("text/html; charset=utf-8", include_str!("page/index.html")),
         Route::PageScript => ("text/javascript; charset=utf-8", include_str!("page/page.js")),
         Route::PageStyle => ("text/css; charset=utf-8", include_str!("page/page.css")),
@@ -43,6 +47,7 @@ mod tests {
     fn every_file_is_served_strictly() {
         for (path, media_type) in [
             ("/", "text/html; charset=utf-8"),
+            ("/client.js", "text/javascript; charset=utf-8"),
             ("/page.css", "text/css; charset=utf-8"),
             ("/page.js", "text/javascript; charset=utf-8"),
         ] {

@@ -22,6 +22,8 @@ pub(crate) enum Route {
     Channel(ChannelName),
     /// `/events`
     Events,
+    /// `/client.js`
+    ClientModule,
     /// `/`
     Page,
     /// `/page.js`
@@ -39,6 +41,7 @@ impl Route {
     pub(crate) fn parse(path: &str) -> Result<Self, Problem> {
         match path {
             "/" => Ok(Self::Page),
+            "/client.js" => Ok(Self::ClientModule),
             "/events" => Ok(Self::Events),
             "/page.css" => Ok(Self::PageStyle),
             "/page.js" => Ok(Self::PageScript),
@@ -70,7 +73,11 @@ impl Route {
         match self {
             Self::Channel(_) => "GET, POST, DELETE, OPTIONS",
             Self::Cancel(_) | Self::Events => "GET, POST, OPTIONS",
-            Self::Page | Self::PageScript | Self::PageStyle | Self::Status(_) => "GET, OPTIONS",
+            Self::ClientModule
+            | Self::Page
+            | Self::PageScript
+            | Self::PageStyle
+            | Self::Status(_) => "GET, OPTIONS",
             Self::Upstream(..) => "POST, OPTIONS",
         }
     }
@@ -153,6 +160,7 @@ mod tests {
         let upstream = Route::Upstream("a-1".into(), "v1/models/m:stream".into());
         assert_eq!(Route::parse("/upstreams/a-1/v1/models/m:stream"), Ok(upstream));
         assert_eq!(Route::parse("/events"), Ok(Route::Events));
+        assert_eq!(Route::parse("/client.js"), Ok(Route::ClientModule));
     }
 
     #[test]
