@@ -32,7 +32,7 @@ use crate::{
     ndjson::Ndjson,
     problem::{Kind, Problem, Progress},
     producer::{self, Producing},
-    publish::{json_response, place, place_as, push_ack},
+    publish::{json_response, place, push_ack},
     sse_body::SseBody,
     state::State,
     streaming::Streaming,
@@ -163,14 +163,19 @@ impl<B: Incoming> Many<B> {
         }
     }
 
-    /// Says that the body is a producer's, who thereby fences its earlier lives even if no event
-    /// ever comes.
-    async fn claim(&mut self, producer: Producer) -> Result<(), Problem> {
+    /// The head of the body is there: its channel is being streamed to. If it is a producer's, it
+    /// thereby fences its earlier lives even if no event ever comes.
+    async fn begin(&mut self, producer: Option<Producer>) -> Result<(), Problem> {
         let Some(channel) = self.channel.clone() else { return Ok(()) };
-        let who = (Some(producer.clone()), None);
-        let claimed = place_as(&self.state, channel, Change::Claim, who).await?;
-        self.producer = Producing::new(producer, &claimed);
-        Ok(())
+        if let Some(producer) = producer {
+            let (change, now_us) = (Change::Claim, self.state.now_us());
+            let of = Some(producer.clone());
+            let (channel, key) = (channel.clone(), None);
+            // A claim is no publish, and counts as none.
+            let claim = Publication { channel, change, producer: of, key, now_us };
+            self.producer = Producing::new(producer, &place(&self.state, claim).await?);
+        }
+        self.streaming.begin(&channel)
     }
 
     /// Publishes all of it, or up to what is wrong.
@@ -341,11 +346,11 @@ pub(crate) async fn answer<B: Incoming>(
     producer: Option<Producer>,
     acks: bool,
 ) -> Result<Response<Body>, Problem> {
-    if let Some(producer) = producer {
-        many.claim(producer).await?;
-    }
-    if let Some(channel) = &many.channel {
-        many.streaming.begin(channel)?;
+    if let Err(problem) = many.begin(producer).await {
+        if let Some(trace) = &mut many.trace {
+            trace.answered(problem.status());
+        }
+        return Err(problem);
     }
     if acks { Ok(acknowledged(many)) } else { summed_up(many).await }
 }

@@ -64,7 +64,16 @@ impl Drop for Trace {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use fanfare_core::ChannelName;
+    use hyper::header::HeaderName;
+
     use super::*;
+    use crate::{
+        publish::{self, Target},
+        query::Query,
+        testing,
+        upload::Upload,
+    };
 
     /// Traces what has a header, and keeps what it is told.
     #[derive(Clone, Debug, Default)]
@@ -94,5 +103,27 @@ mod tests {
         let told = kept.0.lock().unwrap();
         let of_answered = PublishFacts { status: Some(200), events: 3, ..PublishFacts::default() };
         assert_eq!(*told, [of_answered, PublishFacts::default()]);
+    }
+
+    #[tokio::test]
+    async fn so_does_that_of_a_producer_that_may_not() {
+        let state = testing::state();
+        let kept = Kept::default();
+        state.tracer.set(Box::new(kept.clone())).ok().unwrap();
+        let headers: HeaderMap = [
+            ("content-type", "application/x-ndjson"),
+            ("producer-id", "p"),
+            ("producer-epoch", "0"),
+            ("producer-seq", "1"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+        .collect();
+        let target = Target::Channel(ChannelName::parse("a").unwrap());
+        let upload = Upload::new(testing::chunks([]), &headers);
+        let query = Query::default();
+        let answer = publish::answer(&state, None, target, &query, &headers, upload).await;
+        assert_eq!(answer.unwrap_err().status(), StatusCode::CONFLICT);
+        assert_eq!(kept.0.lock().unwrap()[0].status, Some(409));
     }
 }

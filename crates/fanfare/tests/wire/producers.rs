@@ -11,7 +11,7 @@ use crate::{
     problem, publish,
     support::{
         eventually,
-        http::{Answer, Chunk, Client, call},
+        http::{Answer, Chunk, Client, call, get},
         hub::Hub,
         sse::Stream,
     },
@@ -200,6 +200,40 @@ fn a_zombie_that_ends_well_closes_nothing() {
     problem(&zombie.answer(), 403, "producer-fenced");
     publish(&hub, "a", "it is open");
     assert_eq!(stream.events(2)[1].data, "it is open");
+}
+
+#[test]
+fn a_zombie_that_breaks_off_does_not_end_what_its_successor_streams() {
+    let hub = Hub::start(&["--producer-grace", "0s"]);
+    let mut stream = Stream::open(hub.public(), "/channels/a?open=0");
+    let mut zombie = streaming(&hub, "/channels/a?close=on-end", (0, 0));
+    zombie.send_chunk(lines(0..1));
+    stream.event();
+    let mut next = streaming(&hub, "/channels/a?close=on-end", (1, 0));
+    next.send_chunk(lines(1..2));
+    stream.event();
+    zombie.send_chunk(lines(1..2));
+    problem(&zombie.answer(), 403, "producer-fenced");
+    drop(zombie);
+    next.send_chunk(lines(2..3));
+    assert_eq!(stream.event().data, "2");
+    next.send_chunk("");
+    assert_eq!(next.answer().json()["producer"]["events"], 3);
+    assert_eq!(stream.event().json()["reason"], "done");
+    // Its successor gone before it, nobody is left who would close the channel.
+    let mut zombie = streaming(&hub, "/channels/b?close=on-end", (0, 0));
+    zombie.send_chunk(lines(0..1));
+    let status = |name: &str| get(hub.public(), "/status/b?producer=p").json()[name].clone();
+    eventually("published", || (status("events") == 1).then_some(()));
+    let next = streaming(&hub, "/channels/b?close=on-end", (1, 0));
+    eventually("claimed", || (status("producer")["epoch"] == 1).then_some(()));
+    eventually("both", || (status("publishing") == 2).then_some(()));
+    drop(next);
+    eventually("one gone", || (status("publishing") == 1).then_some(()));
+    assert_eq!(status("state"), "open");
+    zombie.send_chunk(lines(1..2));
+    problem(&zombie.answer(), 403, "producer-fenced");
+    eventually("closed", || (status("reason") == "error").then_some(()));
 }
 
 #[test]
