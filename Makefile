@@ -2,6 +2,7 @@
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 CLIENTS := crates/fanfare/tests/clients
+MATRIX := crates/fanfare/tests/matrix
 # Seeds of the simulation beyond those that it runs as an ordinary test.
 SIM_SEEDS ?= 20000
 # Tokio's bound: more preemptions cost much and have found nothing.
@@ -10,8 +11,8 @@ WASM := wasm32-unknown-unknown
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build test setup fmt lint unit docs integration loom sim clients examples load \
-	wasm deny advisories bench ops deb proxies
+.PHONY: help run build test setup fmt lint unit docs integration loom sim clients examples matrix \
+	load wasm deny advisories bench ops deb proxies
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +23,13 @@ run: ## Start a hub
 build: ## Build the binary: target/release/fanfare
 	@cargo build --quiet --release --locked
 
-TESTS := setup fmt lint unit docs integration wasm loom sim clients examples proxies load ops
+TESTS := setup fmt lint unit docs integration wasm loom sim clients examples matrix proxies load ops
 test: $(TESTS) ## Run all tests
 
 setup: ## Install what the tests with real clients need
 	@$(CLIENTS)/setup
 	@examples/tests/setup
+	@$(MATRIX)/setup
 
 fmt: ## Check that the code is formatted
 	@cargo fmt --all --check
@@ -58,6 +60,9 @@ clients: build ## Run the tests with real clients: curl, Node, Python, Chromium
 
 examples: build ## Run the tests of the examples
 	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare examples/tests/run
+
+matrix: build ## Run every client of docs/clients.md, and compare its table
+	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare $(MATRIX)/run
 
 proxies: build ## Run the tests of the recipes for proxies
 	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare ops/proxies/tests/run

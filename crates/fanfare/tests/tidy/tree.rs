@@ -63,8 +63,9 @@ impl Source {
 
     /// Whether it is the manifest of one of our crates.
     pub(crate) fn is_crate_manifest(&self) -> bool {
-        // What stands under examples/ is copied by users, and no member of the workspace.
-        let is_member = self.path.components().count() > 1 && !self.path.starts_with("examples");
+        // What is copied by users, and what only tests build, is no member of the workspace.
+        let is_apart = self.path.starts_with("examples") || self.is_test();
+        let is_member = self.path.components().count() > 1 && !is_apart;
         is_member && self.path.ends_with("Cargo.toml")
     }
 }
