@@ -19,6 +19,7 @@ class Service(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Connection", "close")
         self.end_headers()
         try:
             for word in itertools.islice(itertools.cycle(WORDS), asked.get("max_tokens", 500)):
@@ -29,7 +30,6 @@ class Service(BaseHTTPRequestHandler):
             self.chunk("")
         except (BrokenPipeError, ConnectionResetError):
             print("stopped", flush=True)
-            self.close_connection = True
 
     def event(self, data):
         self.chunk(f"data: {json.dumps(data)}\n\n")
@@ -43,6 +43,7 @@ class Service(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
 

@@ -80,6 +80,7 @@ fn nothing_of_the_client_is_handed_on_but_body_and_type() {
         "x-own: own-value",
         "accept: text/event-stream",
         "accept-encoding: identity",
+        "connection: close",
     ] {
         assert!(asked.lines().any(|found| found == line), "{line}\n{asked}");
     }
