@@ -63,8 +63,9 @@ pub const PRODUCERS_PER_CHANNEL_MAX: usize = 64;
 /// Milliseconds without a sign of life after which a producer may be forgotten for a new one: no
 /// retry comes that late.
 pub const PRODUCER_IDLE_MS_MIN: u64 = 3_600_000;
-/// What a producer costs beside its id: its entry and two allocations.
-pub const PRODUCER_OVERHEAD_BYTES: usize = 112;
+/// What a producer costs beside its id: its entry, its id's counts, and, as if each channel had but
+/// one, the box in which a channel keeps what few have, with what three allocations cost.
+pub const PRODUCER_OVERHEAD_BYTES: usize = 256;
 /// All producers together take at most one part in so many of the budget of all rings: the events
 /// of others make room for them.
 pub const PRODUCERS_SHARE: usize = 8;

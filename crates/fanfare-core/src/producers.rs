@@ -371,9 +371,10 @@ mod tests {
         assert_eq!(producers.note(&long, None, 0), (long.id.bytes(), 0));
         assert_eq!(producers.note(&long, None, 0), (0, 0));
         assert_eq!(producers.0.capacity(), 1);
-        // What it says it takes, it takes: the entry, the id with its two counts, and what the
-        // allocator adds to each of both.
-        let taken = size_of::<Known>() + 2 * size_of::<usize>() + 2 * 16;
+        // What it says it takes, it takes: the entry, the counts of the id, the channel's box, and
+        // what the allocator adds to each of the three.
+        let counts = 2 * size_of::<usize>();
+        let taken = size_of::<Known>() + counts + size_of::<crate::extras::Extras>() + 3 * 16;
         assert!(PRODUCER_OVERHEAD_BYTES >= taken, "{taken}");
     }
 
