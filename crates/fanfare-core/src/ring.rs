@@ -378,8 +378,9 @@ impl Ring {
         let gap = lost.then_some((self.dropped, self.retention.slow_policy));
         let end = self.closed.filter(|closed| (cursor..=upto).contains(&closed.seq));
         let mut bytes = 0;
-        let start = self.entries.partition_point(|entry| entry.seq < cursor);
-        for entry in self.entries.range(start..).take_while(|entry| entry.seq <= upto) {
+        for entry in
+            self.entries.range(self.index_from(cursor)..).take_while(|entry| entry.seq <= upto)
+        {
             if bytes > 0 && bytes + entry.frame.len() > bytes_max {
                 return Look { gap, end, cut: true };
             }
@@ -397,7 +398,29 @@ impl Ring {
 
     /// How many events there are from `cursor` on.
     pub(crate) fn kept_from(&self, cursor: u64) -> usize {
-        self.entries.len() - self.entries.partition_point(|entry| entry.seq < cursor)
+        self.entries.len() - self.index_from(cursor)
+    }
+
+    /// The index of the first event from `cursor` on. It looks near the newest first, because most
+    /// who read are live: to search all of a ring touches a cold line of memory at each step, and
+    /// with thousands of channels every ring is cold.
+    fn index_from(&self, cursor: u64) -> usize {
+        let (mut low, mut high) = (self.entries.len(), self.entries.len());
+        let mut back = 1;
+        while low > 0 && self.entries[low - 1].seq >= cursor {
+            high = low - 1;
+            low = self.entries.len().saturating_sub(back);
+            back *= 2;
+        }
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.entries[middle].seq < cursor {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
     }
 
     /// The events, oldest first.
@@ -579,5 +602,18 @@ mod tests {
         assert_eq!(ring.retain(aged.into(), 9, 8), 2 * cost);
         let small = Retention { ring_bytes_max: 1, ..keep(4) };
         assert_eq!((ring.retain(small.into(), 9, 9), ring.entries().len()), (cost, 1));
+    }
+
+    #[test]
+    fn an_index_is_found_wherever_it_is() {
+        for length in (0..40).chain([1_000]) {
+            let mut ring = Ring::new(Arc::default(), NONE, None);
+            (1..=length).for_each(|n| _ = ring.push(entry(3 * n, 0), 0));
+            for cursor in 0..=3 * length + 2 {
+                let found = ring.index_from(cursor);
+                let right = ring.entries.partition_point(|entry| entry.seq < cursor);
+                assert_eq!(found, right, "{cursor} of {length}");
+            }
+        }
     }
 }
