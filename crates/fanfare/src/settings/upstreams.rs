@@ -330,7 +330,7 @@ fn show(table: &UpstreamTable, upstream: &Upstream) -> Vec<Shown> {
                 _ => text.into(),
             };
             let key = match key {
-                HEADERS => format!("{HEADERS}.{}", entry.header),
+                HEADERS => format!("{HEADERS}.{}", quoted_if_need_be(&entry.header)),
                 key => key.to_owned(),
             };
             all.push(Shown { key, value, place: Some(entry.place.clone()) });
@@ -346,6 +346,12 @@ fn show(table: &UpstreamTable, upstream: &Upstream) -> Vec<Shown> {
         }
     }
     all
+}
+
+/// The name of a header as a key of TOML; that of any header that is sent can be quoted.
+fn quoted_if_need_be(name: &str) -> String {
+    let is_bare = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    if is_bare { name.to_owned() } else { format!("\"{name}\"") }
 }
 
 /// A key, its default, and the most that it may be.

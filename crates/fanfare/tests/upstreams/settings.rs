@@ -53,7 +53,7 @@ fn a_check_shows_where_secrets_are_and_not_what() {
             "[[upstreams]]\nname = \"u\"\nurl = \"http://api.example/base?key={SECRET}\"\n\
              paths = [\"v1/chat\", \"/v1/models/*\"]\nallow_http = true\nidle_timeout = \"5s\"\n\
              headers.Authorization = \"Bearer env:KEY\"\nheaders.X-File = \"file:{}\"\n\
-             headers.X-Plain = \"{SECRET}\"\n",
+             headers.X-Plain = \"{SECRET}\"\nheaders.\"x.y\" = \"env:KEY\"\n",
             secret.path()
         ),
     );
@@ -68,6 +68,7 @@ fn a_check_shows_where_secrets_are_and_not_what() {
         "headers.Authorization = \"Bearer env:KEY\"",
         &format!("headers.X-File = \"file:{}\"", secret.path()),
         "headers.X-Plain = \"***\"",
+        "headers.\"x.y\" = \"env:KEY\"",
         "allow_private = false",
         "idle_timeout = \"5s\"",
         "total_timeout = \"1h\"",
