@@ -29,6 +29,7 @@ mod hosts;
 mod http1;
 mod idempotency;
 mod idle;
+mod lifecycle;
 mod limits;
 mod limits_live;
 mod limits_proxies;
