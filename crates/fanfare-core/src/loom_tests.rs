@@ -4,9 +4,12 @@
 //! Run with `RUSTFLAGS="--cfg loom" cargo test -p fanfare-core --release --lib loom`. Each model
 //! names what it protects: broken once, the model fails.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Wake, Waker},
 };
 
 use loom::thread;
@@ -23,6 +26,7 @@ use crate::{
     ring::Retention,
     stamps::Stamps,
     subscription::{Request, Start, Subscribed, Subscription},
+    waiters::Standing,
 };
 
 /// A hub, its broker, and how often each worker was woken.
@@ -323,6 +327,76 @@ fn loom_publishers_apply_in_order() {
         let end = world.place("a", Change::Close(CloseReason::Done), 0).id.seq;
         assert_eq!((end, world.hub.watermark()), (3, 3));
     });
+}
+
+/// Whoever waits for a wish finds it or is woken: `Hub::watch` looks for one after it is among those
+/// who wait, and `Hub::cancel` tells them after the wish is in place.
+#[test]
+fn loom_a_wish_is_found_or_told() {
+    model(|| {
+        let world = World::new(1);
+        let name = ChannelName::parse("a").unwrap();
+        let canceller = {
+            let (world, name) = (Arc::clone(&world), name.clone());
+            thread::spawn(move || world.hub.cancel(&name, 1).unwrap())
+        };
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let (watch, found) = world.hub.watch(&name, true).unwrap();
+        let told = watch.poll(&Context::from_waker(&waker));
+        canceller.join().unwrap();
+        let is_there = found == Standing::Cancelling || told.is_ready();
+        assert!(is_there || woken.0.load(Ordering::SeqCst) > 0, "neither found nor woken");
+    });
+}
+
+/// A producer that comes back is in time or too late, never both: `Hub::begin_publishing` holds the
+/// order lock, under which `Hub::apply` looks again at whether a channel is due.
+#[test]
+fn loom_a_producer_that_is_back_is_not_cut() {
+    model(|| {
+        let world = World::new(1);
+        let name = ChannelName::parse("a").unwrap();
+        let begin = |world: &World| world.hub.begin_publishing(&name, 1).unwrap();
+        begin(&world).unwrap().end(true, 1);
+        let closer = {
+            let world = Arc::clone(&world);
+            let (channel, change) = (ChannelName::parse("a").unwrap(), Change::CloseIfDue);
+            let now_us = 1_000_000_000;
+            let due = Publication { channel, change, producer: None, key: None, now_us };
+            thread::spawn(move || world.broker.place(due).is_ok())
+        };
+        let back = begin(&world);
+        let was_closed = closer.join().unwrap();
+        assert_eq!(back.is_none(), was_closed);
+        assert_eq!(world.hub.standing(&name) == Standing::Open, back.is_some());
+    });
+}
+
+/// A channel without events goes with the last who uses it, a subscriber or a streaming publish:
+/// both look again under the order lock.
+#[test]
+fn loom_an_empty_channel_goes_with_its_stream_or_its_subscriber() {
+    model(|| {
+        let world = World::new(1);
+        let name = ChannelName::parse("a").unwrap();
+        let publishing = world.hub.begin_publishing(&name, 1).unwrap().unwrap();
+        let subscription = world.subscribe(0, &["a"], Start::Now);
+        let leaver = thread::spawn(move || drop(subscription));
+        publishing.end(false, 1);
+        leaver.join().unwrap();
+        assert_eq!((world.found("a"), world.hub.held().channels), (None, 0));
+    });
+}
+
+/// Counts how often it was woken; not loom's, for it is looked at after all threads were joined.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// A time is never taken for that of another place: `Stamps::note` says that the old place is

@@ -95,6 +95,9 @@ impl Bench {
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now_ms += ms;
         while self.hub.maintain(self.now_ms, 1) {}
+        for channel in self.hub.take_due() {
+            self.place(channel.as_str(), Change::CloseIfDue, None).unwrap();
+        }
     }
 
     pub(crate) fn subscribe(&self, request: &Request) -> Subscribed {

@@ -9,6 +9,8 @@ mod deltas;
 #[cfg(test)]
 mod gaps;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod live;
@@ -20,3 +22,5 @@ mod publish;
 mod slow;
 #[cfg(test)]
 mod subscribe;
+#[cfg(test)]
+mod waiters;
