@@ -51,6 +51,7 @@ describe("a hub behind", { concurrency: true }, () => {
       const silent = delay(IDLE_MS);
       await eventsCrossAtOnce(t, proxy);
       await linesCrossAsTheyCome(t, proxy);
+      await wishesCross(proxy);
       await subscribersThatLeaveAreGone(hub, proxy);
       await addressesAreTold(proxy);
       if (http2) await streamsShareConnections(hub, proxy);
@@ -93,6 +94,15 @@ async function linesCrossAsTheyCome(t, proxy) {
   const [answer] = await answered;
   assert.equal(answer.statusCode, 200);
   assert.equal(JSON.parse(await textOf(answer)).accepted, 3);
+}
+
+/** Who waits for a channel to be cancelled is told of the wish, and its status can be had. */
+async function wishesCross(proxy) {
+  const json = async (method, path) => (await fetch(proxy.url + path, { method })).json();
+  const waited = json("GET", "/cancel/wish?wait=50");
+  assert.equal((await json("POST", "/cancel/wish")).state, "cancelling");
+  assert.equal((await waited).state, "cancelling");
+  assert.equal((await json("GET", "/status/wish")).state, "cancelling");
 }
 
 /** The hub learns that a subscriber is gone. */
@@ -202,6 +212,9 @@ async function noHubAnswers(proxy) {
   assert.equal(publish.headers["retry-after"], "5");
   const history = await answerTo("GET", url, { Accept: "application/json" });
   assert.equal(history.status, 503);
+  for (const path of ["/status/news", "/cancel/news"]) {
+    assert.equal((await answerTo("GET", proxy.url + path)).status, 503, path);
+  }
 }
 
 /** Subscribes an EventSource and waits for `fanfare.open`. */
