@@ -329,8 +329,8 @@ fn loom_publishers_apply_in_order() {
     });
 }
 
-/// Whoever waits for a wish finds it or is woken: `Hub::watch` looks for one after it is among those
-/// who wait, and `Hub::cancel` tells them after the wish is in place.
+/// Whoever waits for a wish finds it or is woken: `Hub::watch` looks for one after it is among
+/// those who wait, and `Hub::cancel` tells them after the wish is in place.
 #[test]
 fn loom_a_wish_is_found_or_told() {
     model(|| {

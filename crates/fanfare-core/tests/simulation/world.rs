@@ -12,8 +12,10 @@ use fanfare_core::{
 };
 
 mod producing;
+mod streaming;
 
 use producing::Known;
+use streaming::Stream;
 
 use super::{
     client::{Client, Connection, Published, Shared, Turn, Words},
@@ -36,6 +38,8 @@ pub(crate) struct World {
     /// Clients that there ever were.
     born: u64,
     shared: Shared,
+    /// Streaming publishes that are open.
+    streams: Vec<Stream>,
     /// The last keyed publish and its answer.
     keyed: Option<(ChannelName, String, EventId)>,
     /// How far the producer is on each channel.
@@ -80,6 +84,7 @@ impl World {
             clients: Vec::new(),
             born: 0,
             shared: Shared::default(),
+            streams: Vec::new(),
             keyed: None,
             producing: BTreeMap::new(),
             story: Vec::new(),
@@ -99,7 +104,8 @@ impl World {
             90..92 => self.close(),
             92..94 => self.delete(),
             94..95 => self.retry(),
-            95..98 => self.pass_time(),
+            95..97 => self.pass_time(),
+            97 => self.stream(),
             98 => self.change_limits(),
             _ if self.random.once_in(3) => self.restart(),
             _ => {}
@@ -136,6 +142,8 @@ impl World {
             }
         }
         while self.hub.maintain(self.now_ms, 100) {}
+        self.wishes_are_kept();
+        self.streams.clear();
         let held = self.hub.held();
         assert!(held.scheduled <= held.channels, "one look per channel: {held:?}");
         assert!(held.journal_events <= self.limits.journal_events_max, "{held:?}");
@@ -274,6 +282,7 @@ impl World {
         let channel = self.channel();
         if let Ok(id) = self.place(&channel, Change::Delete, None) {
             self.tell(|| format!("delete {channel} at {id}"));
+            self.streams_on(&channel, |stream| stream.is_deleted = true);
             self.ends.insert(channel, (id.seq, CloseReason::Deleted));
             self.forget_producers();
         }
@@ -286,6 +295,14 @@ impl World {
         self.forget_producers();
         let now_ms = self.now_ms;
         self.tell(|| format!("maintain at {now_ms}"));
+        for channel in self.hub.take_due() {
+            // A producer may come back before the end that is due.
+            if self.random.once_in(4) {
+                self.begin_stream(&channel);
+            }
+            self.end_if_due(channel);
+        }
+        self.wishes_are_kept();
     }
 
     /// Other limits hold from now on. What slow subscribers get stays: a batch that was read before
@@ -313,6 +330,7 @@ impl World {
             client.owed.clear();
             client.aborted = false;
         }
+        self.streams.clear();
         (self.hub, self.broker) = hub(&self.limits, seed);
         self.shared = Shared::default();
         self.log.clear();
@@ -503,8 +521,11 @@ fn limits(random: &mut Random) -> HubLimits {
         ring_bytes_max: random.pick(&[200, 600, 1_000_000, 1_000_000]),
         ring_age_ms: random.pick(&[1, 300, 50_000, 1_000_000]),
         closed_retention_ms: random.pick(&[1, 1_000, 30_000]),
+        producer_grace_ms: random.pick(&[0, 400, 40_000]),
+        channel_idle_ms_max: random.pick(&[0, 0, 60_000]),
+        channel_age_ms_max: random.pick(&[0, 0, 200_000]),
+        unwatched_ms_max: random.pick(&[0, 1_000, 50_000]),
         slow_policy: random.pick(&[SlowPolicy::Gap, SlowPolicy::Disconnect, SlowPolicy::Latest]),
-        ..Retention::default()
     };
     let special = retention(random);
     HubLimits {
