@@ -133,7 +133,7 @@ def relay_with_curl(source, channel):
     fetch = subprocess.Popen(["curl", "-sN", "-d", "{}", source], stdout=subprocess.PIPE)
     publish = ["curl", "-sf", "-X", "POST", "-H", "Content-Type: text/event-stream", "-T", "-"]
     answer = subprocess.run(
-        [*publish, f"{channel}?close=done"], stdin=fetch.stdout, capture_output=True, check=True,
+        [*publish, f"{channel}?close=on-end"], stdin=fetch.stdout, capture_output=True, check=True,
         timeout=DEADLINE_S)
     assert fetch.wait() == 0
     return json.loads(answer.stdout)
@@ -143,7 +143,7 @@ def relay_with_python(source, channel):
     """A relay as a program would have it."""
     with httpx.stream("POST", source, json={}) as original:
         headers = {"Content-Type": original.headers["Content-Type"]}
-        params = {"close": "done"}
+        params = {"close": "on-end"}
         body = original.iter_raw()
         answer = httpx.post(channel, params=params, headers=headers, content=body)
     assert answer.status_code == 200, answer.text
