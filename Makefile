@@ -58,7 +58,7 @@ sim: ## Run the simulation with SIM_SEEDS seeds
 clients: build ## Run the tests with real clients: curl, Node, Python, Chromium
 	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare $(CLIENTS)/run
 
-examples: build ## Run the tests of the examples
+examples: build ## Run the tests of the examples and of the client module
 	@FANFARE_BIN=$(TARGET_DIR)/release/fanfare examples/tests/run
 
 matrix: build ## Run every client of docs/clients.md, and compare its table

@@ -86,7 +86,10 @@ export function connect<Events extends object = { message: string }>(
   const name = `fanfare ${address} ${types}`;
   const { locks } = navigator;
   const life = new AbortController(); // aborted by `close`
-  const bus = shared && locks && self.BroadcastChannel ? new BroadcastChannel(name) : undefined;
+  // Where events are put together is each connection's own, so no tab can go on after another's.
+  const coalesces = address.searchParams.has("coalesce");
+  const sharing = shared && !coalesces && locks && self.BroadcastChannel;
+  const bus = sharing ? new BroadcastChannel(name) : undefined;
 
   let last = options.lastEventId; // of the last event that was given
   // A tab that asks for what was before cannot begin where the leader is.

@@ -130,6 +130,17 @@ describe("the client module", { concurrency: 2 }, () => {
     });
   }
 
+  it("takes a connection of its own where each has its own events", async (t) => {
+    const path = "/channels/news?coalesce=text";
+    const { hub, tabs, publish } = await begin(t, { count: 2, path });
+    assert.equal((await hub.publish("news", "a")).subscribers, 2);
+    await publish(["b", "c"]);
+    for (const page of tabs) {
+      const whole = async () => (await dataOf(page)).join("") === "abc";
+      await until(whole, "the text is whole");
+    }
+  });
+
   it("takes a connection of its own where it is not wanted to share, or may not", async (t) => {
     const settings = ["--cors-origin", "*"];
     const options = { shared: false };
