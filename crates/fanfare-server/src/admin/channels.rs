@@ -83,6 +83,8 @@ struct Channel<'a> {
     first_id: Option<String>,
     last_id: Option<String>,
     last_published_at: Option<u64>,
+    /// As in `/status/{channel}`.
+    state: &'static str,
     closed: Option<&'static str>,
 }
 
@@ -130,6 +132,7 @@ impl<'a> Channel<'a> {
             first_id: info.first_seq.map(id),
             last_id: info.last_seq.map(id),
             last_published_at: info.last_published_at_ms,
+            state: info.standing.as_str(),
             closed: info.closed.map(CloseReason::as_str),
         }
     }
@@ -211,7 +214,7 @@ mod tests {
         assert_eq!(told["id"], id(1));
         let (status, info) = get(&admin, path).await;
         assert_eq!((status, &info["last_id"]), (200, &Value::from(id(1))));
-        assert_eq!(info["closed"], Value::Null);
+        assert_eq!((&info["closed"], &info["state"]), (&Value::Null, &json!("open")));
         assert_eq!((&info["events_total"], &info["publishing"]), (&json!(1), &json!(0)));
         assert!(info["last_published_at"].as_u64().unwrap() > 1_600_000_000_000);
         assert_eq!(info["retention"]["slow_policy"], "gap");

@@ -4,7 +4,7 @@ import { ask, urlOfChannel } from "./api.js";
 import { Chart } from "./chart.js";
 import { callOff, confirm } from "./dialog.js";
 import { byId, setText, showFacts, showGauges, showResult, showText } from "./dom.js";
-import { ago, bytes, count, plural, rate, span } from "./format.js";
+import { ago, alive, bytes, count, plural, rate, span } from "./format.js";
 import * as tail from "./tail.js";
 import { WINDOW_MS } from "./history.js";
 
@@ -87,7 +87,7 @@ function showInfo(info) {
   const { retention } = info;
   const now = hubTime ?? Date.now();
   showText(byId("channel-problem"), "");
-  showChip(info.closed ? "closed" : "live", info.closed ? `closed: ${info.closed}` : "live");
+  showChip(info.closed ? "closed" : "live", info.closed ? `closed: ${info.closed}` : alive(info));
   byId("channel-close").disabled = Boolean(info.closed);
   byId("channel-delete").disabled = false;
   const { ring_events_max: eventsMax, ring_bytes_max: bytesMax } = retention;

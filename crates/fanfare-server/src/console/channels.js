@@ -2,7 +2,7 @@
 
 import { ask, linkTo, urlOf } from "./api.js";
 import { byId, element, keepRows, setText, showText } from "./dom.js";
-import { ago, bytes, count, plural, short } from "./format.js";
+import { ago, alive, bytes, count, plural, short } from "./format.js";
 
 const ROWS = 50;
 const REFRESH_MS = 3_000;
@@ -17,7 +17,7 @@ const COLUMNS = [
   ["number wide", (row) => count(row.ring_events)],
   ["number wide", (row) => bytes(row.ring_bytes)],
   ["number wide", (row, now) => ago(row.last_published_at, now)],
-  ["wide", (row) => row.closed ? `closed: ${row.closed}` : "live"],
+  ["wide", (row) => row.closed ? `closed: ${row.closed}` : alive(row)],
 ];
 
 let asked = { text: "", how: "contains", sort: "subscribers" };

@@ -65,3 +65,6 @@ export function percent(share) {
 export const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 export const clock = (date) => date.toLocaleTimeString("en-GB");
+
+/** What a channel is that takes events. */
+export const alive = ({ state }) => state === "cancelling" ? "cancelling" : "live";
