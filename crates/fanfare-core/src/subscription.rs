@@ -181,6 +181,11 @@ impl Subscription {
         self.owes_live && self.cursor >= self.live_from
     }
 
+    /// Whether it is to be told, but does not have everything yet as far as it has read.
+    pub fn awaits_live(&self) -> bool {
+        self.owes_live && self.cursor < self.live_from
+    }
+
     /// `fanfare.live`, once; for a stream that goes on.
     pub fn tell_live(&mut self) -> Option<Vec<u8>> {
         let is_due = self.is_live_untold();

@@ -218,7 +218,8 @@ impl Client {
         let Some(stop) = batch.stop() else {
             subscription.cursor = subscription.cursor.max(batch.end());
             connection.tell_live(self.framing);
-            return if batch.is_exhausted() { Turn::Idle } else { Turn::Busy };
+            let is_idle = batch.is_exhausted() && connection.pending.is_empty();
+            return if is_idle { Turn::Idle } else { Turn::Busy };
         };
         if let Stop::End { channel, seq, .. } = stop
             && self.selectors.patterns().is_empty()

@@ -114,7 +114,7 @@ impl H2Body {
                 self.pending = told.into();
                 continue;
             }
-            let Ok(joined) = self.read(cursor) else { return Next::Later };
+            let Ok(joined) = self.read(subscription) else { return Next::Later };
             let Some(joined) = joined else {
                 let Some((reason, retry_ms, closing)) = self.leaving() else {
                     return Next::Nothing;
@@ -139,12 +139,14 @@ impl H2Body {
         Next::Nothing
     }
 
-    /// What stands at `cursor`, if anything does. An error means that it has to wait: for hyper to
-    /// send what it has, or for room.
-    fn read(&self, cursor: u64) -> Result<Option<Arc<Joined>>, MustWait> {
+    /// What stands at its cursor, if anything does. An error means that it has to wait: for hyper
+    /// to send what it has, or for room.
+    fn read(&self, subscription: &Subscription) -> Result<Option<Arc<Joined>>, MustWait> {
+        let cursor = subscription.cursor;
         let look = match self.reading.look(cursor) {
-            // What waits for a window does not wait for longer than its stream.
-            Look::Nothing if self.reading.held.is_some() && self.leaving().is_some() => {
+            // Nothing was marked, but what waits for a window does not wait for longer than its
+            // stream, and that nothing stands before the first live place has to be read.
+            Look::Nothing if self.is_held_and_leaves() || subscription.awaits_live() => {
                 Look::Unread
             }
             look => look,
@@ -161,6 +163,10 @@ impl H2Body {
             }
             Look::Unread => Ok(self.reading.read(&self.h2.hub, &self.h2.stock, cursor)),
         }
+    }
+
+    fn is_held_and_leaves(&self) -> bool {
+        self.reading.held.is_some() && self.leaving().is_some()
     }
 
     /// Why it goes, having everything, and when it is to come back; none if it stays.

@@ -84,14 +84,22 @@ impl World {
         let selectors = Selectors::parse(channels).unwrap();
         let (control, open, envelope, live) = (true, false, false, false);
         let request = Request { selectors, start, control, open, envelope, coalesce, live };
-        let subscribed = self.hub.subscribe(&request, 0, 5_000).unwrap();
+        self.subscribe_by(&request, age_ms_max)
+    }
+
+    fn subscribe_by(&self, request: &Request, age_ms_max: u64) -> H2Body {
+        let subscribed = self.hub.subscribe(request, 0, 5_000).unwrap();
         let Subscribed::Live(opening) = subscribed else { panic!("{subscribed:?}") };
         H2Body::new(&self.h2, opening, HEARTBEAT_MS, age_ms_max)
     }
 
     fn publish(&self, data: &str) -> u64 {
+        self.publish_to("a", data)
+    }
+
+    fn publish_to(&self, channel: &str, data: &str) -> u64 {
         let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros() as u64;
-        let channel = ChannelName::parse("a").unwrap();
+        let channel = ChannelName::parse(channel).unwrap();
         let change = Change::Event(Draft::new(None, data), None);
         self.broker
             .place(Publication { channel, change, producer: None, key: None, now_us })
@@ -314,6 +322,24 @@ async fn streams_get_together_what_each_of_them_has_not_got() {
         let mut body = world.subscribe_together(Start::After(id), 0);
         assert_eq!(words(&read(&mut body, 1).await), told, "after {after}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_has_all_is_told_that_it_is_live_whatever_others_have_read() {
+    let world = World::new(99, SlowPolicy::Gap);
+    let mut first = world.subscribe(Start::Now, 0);
+    let last = world.publish("1");
+    assert_eq!(words(&read(&mut first, 10).await), ["1"]);
+    // The first live place is behind these, of which the channel's feed is not told.
+    (0..5).for_each(|_| _ = world.publish_to("b", "x"));
+    let selectors = Selectors::parse(["a"]).unwrap();
+    let start = Start::After(world.hub.id(last).to_string());
+    let (control, open, envelope, coalesce) = (true, false, false, None);
+    let request = Request { selectors, start, control, open, envelope, coalesce, live: true };
+    let mut body = world.subscribe_by(&request, 0);
+    assert_eq!(words(&read(&mut body, 10).await), ["live"]);
+    world.publish("2");
+    assert_eq!(words(&read(&mut body, 10).await), ["2"], "once");
 }
 
 /// Asks for more as hyper does; none if there is nothing to take.
