@@ -82,6 +82,17 @@ fn an_event_begins_the_grace_anew_and_another_publish_ends_it() {
 }
 
 #[test]
+fn who_streams_to_many_channels_holds_up_the_end_of_this_one() {
+    let mut bench = bench(Retention { producer_grace_ms: 5_000, ..Retention::default() });
+    begin(&bench, "a").end(true, bench.now_ms);
+    let channel = bench.place("a", event("1"), None).unwrap().channel.unwrap();
+    let publishing = bench.hub.publishing_on(&channel).unwrap();
+    bench.pass(60_000);
+    assert_eq!(closed(&bench, "a"), None);
+    assert!(publishing.end(false, bench.now_ms), "its producer did not come back meanwhile");
+}
+
+#[test]
 fn whoever_breaks_off_before_its_first_event_is_waited_for_too() {
     let retention =
         Retention { producer_grace_ms: 5_000, ring_age_ms: 1_000, ..Retention::default() };
@@ -233,7 +244,7 @@ fn what_nobody_watches_any_more_is_cancelled() {
     bench.pass(60_000);
     let standing = |bench: &Bench| bench.hub.standing(&name("a"));
     assert_eq!(standing(&bench), Standing::Open, "nobody ever watched");
-    // Somebody who came and went between two looks has watched.
+    // Somebody who came and went.
     drop(bench.live(&["a"], Start::Now));
     bench.pass(1_000);
     bench.pass(7_000);
@@ -254,6 +265,16 @@ fn what_nobody_watches_any_more_is_cancelled() {
     drop(bench.live(&["b"], Start::Now));
     bench.pass(60_000);
     assert_eq!(bench.hub.standing(&name("b")), Standing::Open);
+}
+
+#[test]
+fn who_came_and_went_between_two_looks_has_watched() {
+    let mut bench = bench(Retention { unwatched_ms_max: 8_000, ..Retention::default() });
+    let _publishing = begin(&bench, "a");
+    drop(bench.live(&["a"], Start::Now));
+    bench.pass(1_000);
+    bench.pass(8_000);
+    assert_eq!(bench.hub.standing(&name("a")), Standing::Cancelling);
 }
 
 #[test]
