@@ -42,10 +42,11 @@ class Subscription {
 }
 
 export class Hosts {
-  static async start(t) {
+  static async start(t, without) {
     const hosts = new Hosts();
     const starting = [];
     for (const [language, [program, ...args]] of Object.entries(PROGRAMS)) {
+      if (language === without) continue;
       const child = spawn(program, args, { cwd: HERE, stdio: ["pipe", "pipe", "pipe"] });
       let errors = "";
       child.stderr.on("data", (text) => (errors = (errors + text).slice(-4000)));

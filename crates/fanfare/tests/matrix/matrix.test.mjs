@@ -10,10 +10,16 @@ import { CLIENTS } from "./clients.mjs";
 import { Hosts } from "./hosts.mjs";
 import { Relay } from "./relay.mjs";
 import { run } from "./scenarios.mjs";
-import { inserted, table } from "./table.mjs";
+import { WHERE, inserted, table } from "./table.mjs";
 
 const PAGE = join(import.meta.dirname, "../../../../docs/clients.md");
 const REPORTS = join(import.meta.dirname, "../../../../target/matrix/reports");
+
+// A language whose libraries cannot be had here: its rows are left as they are.
+const { WITHOUT } = process.env;
+const clients = CLIENTS.filter(({ language }) => language !== WITHOUT);
+const known = (page) =>
+  page.split("\n").filter((line) => !line.includes(`, ${WHERE[WITHOUT]} | `)).join("\n");
 
 it("the table of docs/clients.md is what the clients do", async (t) => {
   const seed = Number(process.env.PROXY_SEED ?? randomInt(2 ** 31));
@@ -25,8 +31,8 @@ it("the table of docs/clients.md is what the clients do", async (t) => {
     draining: await Hub.start(t, [...ordinary, "--drain-period", "1s"]),
   };
   t.after(() => Relay.stopAll());
-  const hosts = await Hosts.start(t);
-  const reports = await run(CLIENTS, hubs, hosts, seed);
+  const hosts = await Hosts.start(t, WITHOUT);
+  const reports = await run(clients, hubs, hosts, seed);
 
   await mkdir(REPORTS, { recursive: true });
   for (const report of reports) {
@@ -34,7 +40,7 @@ it("the table of docs/clients.md is what the clients do", async (t) => {
     await writeFile(file, `${JSON.stringify(report, null, 2)}\n`);
   }
   const page = await readFile(PAGE, "utf8");
-  const found = inserted(page, table(CLIENTS, reports));
-  if (process.env.UPDATE) await writeFile(PAGE, found);
-  else assert.equal(page, found, `as ${REPORTS} say; UPDATE=1 writes the table`);
+  const found = inserted(page, table(clients, reports));
+  if (process.env.UPDATE && !WITHOUT) await writeFile(PAGE, found);
+  else assert.equal(known(page), found, `as ${REPORTS} say; UPDATE=1 writes the table`);
 });

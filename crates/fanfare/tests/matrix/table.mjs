@@ -3,7 +3,8 @@
 const BEGIN = "<!-- clients -->";
 const END = "<!-- /clients -->";
 
-const WHERE = {
+/** Where the clients of a language run, as the table says. */
+export const WHERE = {
   browser: "browsers", node: "Node", python: "Python", rust: "Rust", go: "Go", java: "Java",
 };
 
