@@ -90,14 +90,16 @@ impl Streaming {
         channel: Option<&ChannelName>,
         producer: Option<Producer>,
     ) -> Result<(), Problem> {
-        let change = match self.close.take() {
+        let change = match self.close {
             Some(Close::As(reason)) => Some(Change::Close(reason)),
             Some(Close::OnEnd) => Some(Change::Finish),
             None => None,
         };
         if let (Some(change), Some(channel)) = (change, channel) {
+            // Refused, it has ended otherwise: perhaps its producer was fenced at the very end.
             place_as(&self.state, channel.clone(), change, (producer, None)).await?;
         }
+        self.close = None;
         self.end(false);
         Ok(())
     }

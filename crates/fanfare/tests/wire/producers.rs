@@ -203,6 +203,21 @@ fn a_zombie_that_ends_well_closes_nothing() {
 }
 
 #[test]
+fn a_zombie_that_ends_well_leaves_the_channel_waiting_for_its_successor() {
+    let hub = Hub::start(&["--producer-grace", "0s"]);
+    let mut stream = Stream::open(hub.public(), "/channels/a?open=0");
+    let mut zombie = streaming(&hub, "/channels/a?close=on-end", (0, 0));
+    zombie.send_chunk(lines(0..1));
+    stream.event();
+    // The successor is none that streams, so nobody else would ever close the channel.
+    assert_eq!(one(&hub, "/channels/a", (1, 0), "new").status(), 200);
+    zombie.send_chunk("");
+    problem(&zombie.answer(), 403, "producer-fenced");
+    assert_eq!(stream.event().data, "new");
+    assert_eq!(stream.event().json()["reason"], "error");
+}
+
+#[test]
 fn a_zombie_that_breaks_off_does_not_end_what_its_successor_streams() {
     let hub = Hub::start(&["--producer-grace", "0s"]);
     let mut stream = Stream::open(hub.public(), "/channels/a?open=0");
