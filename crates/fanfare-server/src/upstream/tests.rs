@@ -158,6 +158,12 @@ async fn an_address_that_is_not_public_is_refused_however_it_is_found() {
     assert_eq!(told(&state, "a")["type"], "upstream_address");
 }
 
+#[test]
+fn what_a_query_says_is_secret_as_it_is_read_too() {
+    let masks = Masks::of(&upstream("http://api.example/?key=ab%2Fcd&v=1"));
+    assert_eq!(masks.cover("ab%2Fcd ab/cd ab\\/cd hunter22 1"), "*** *** *** *** 1");
+}
+
 #[tokio::test]
 async fn the_public_one_of_several_addresses_is_taken() {
     fn mixed(_host: String, port: u16) -> slots::Resolving {
