@@ -32,9 +32,10 @@ impl Holding {
         Some(Self { window, planned: AtomicBool::new(false) })
     }
 
-    /// Until when what has come waits. A stream has read up to `head`.
-    pub(super) fn holds(&self, feed: &Feed, hub: &Hub, head: u64, now_ms: u64) -> Option<u64> {
-        lock(&self.window).holds(feed, hub, head, now_ms)
+    /// Until when what has come waits. That a stream has read it already changes nothing: others
+    /// have not, and one that was woken late would be woken again within its window.
+    pub(super) fn holds(&self, feed: &Feed, hub: &Hub, now_ms: u64) -> Option<u64> {
+        lock(&self.window).holds(feed, hub, 0, now_ms)
     }
 }
 

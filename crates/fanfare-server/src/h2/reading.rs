@@ -101,9 +101,7 @@ impl Reading {
 
     /// Until when what is new waits, all of it.
     pub(super) fn holds(&self, hub: &Hub, now_ms: u64) -> Option<u64> {
-        let held = self.held.as_ref()?;
-        let head = lock(&self.joined).as_ref().map_or(0, |joined| joined.end);
-        held.holds(&self.feed, hub, head, now_ms)
+        self.held.as_ref()?.holds(&self.feed, hub, now_ms)
     }
 
     /// Begins to wake all streams: what they find from here on is new. Returns how many they are.

@@ -289,6 +289,27 @@ async fn deltas_go_out_together_when_a_window_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_that_is_late_gets_no_more_events_for_that() {
+    let world = World::new(99, SlowPolicy::Gap);
+    let mut body = world.subscribe_together(Start::Now, 100);
+    read(&mut body, 1).await;
+    // It is woken for the first, and finds the second, too, before the worker has looked at that.
+    world.publish("a");
+    yield_now().await;
+    world.publish("b");
+    let piece = ask(&mut body).unwrap().unwrap();
+    assert!(std::str::from_utf8(&piece).unwrap().ends_with("data: ab\n\n"), "{piece:?}");
+    drop(piece);
+    yield_now().await;
+    world.publish("c");
+    assert_eq!(ask(&mut body), None, "its window has just begun");
+    yield_now().await;
+    world.publish("d");
+    assert_eq!(words(&read(&mut body, 90).await), [""; 0]);
+    assert_eq!(words(&read(&mut body, 20).await), ["cd"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_window_that_nobody_waits_in_is_over() {
     let world = World::new(99, SlowPolicy::Gap);
     for round in 0..3 {
