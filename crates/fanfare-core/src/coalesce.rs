@@ -108,17 +108,17 @@ impl Coalesce {
         let seen: Vec<_> = frames.iter().map(|(_, frame)| self.look(frame)).collect();
         let mut at = 0;
         for stretch in seen.chunk_by(Seen::goes_on) {
-            let (first, _) = frames[at];
+            let start = at;
             at += stretch.len();
-            let (last, frame) = &frames[at - 1];
-            let frame = match merged(stretch) {
-                None => frame.clone(),
+            let ((first, _), (last, frame)) = (&frames[start], &frames[at - 1]);
+            match self.merged(stretch) {
+                None => run.frames.extend_from_slice(&frames[start..at]),
                 Some(data) => {
-                    run.merged.push((first, *last));
-                    frame.with_data(EventId { epoch, seq: *last }, &data)
+                    run.merged.push((*first, *last));
+                    let frame = frame.with_data(EventId { epoch, seq: *last }, &data);
+                    run.frames.push((*last, frame));
                 }
-            };
-            run.frames.push((*last, frame));
+            }
         }
     }
 
@@ -132,12 +132,21 @@ impl Coalesce {
         let mut lasts = Vec::new();
         let mut at = 0;
         for stretch in seen.chunk_by(Seen::goes_on) {
+            let start = at;
             at += stretch.len();
-            let mut last = page[at - 1].clone();
-            last.data = merged(stretch).unwrap_or(last.data);
-            lasts.push(last);
+            match self.merged(stretch) {
+                None => lasts.extend_from_slice(&page[start..at]),
+                Some(data) => lasts.push(HistoryEvent { data, ..page[at - 1].clone() }),
+            }
         }
         *page = lasts;
+    }
+
+    /// The last event's data with the texts of all; none if there is only one, or if together they
+    /// are no delta any more, as `[DO` and `NE]`.
+    fn merged(&self, stretch: &[Seen<'_>]) -> Option<String> {
+        let (last, data) = (stretch.last()?, merged(stretch)?);
+        self.coalescer.delta(last.event_type.as_deref(), &data).map(|_| data)
     }
 
     /// Tells deltas apart that are not put together: the same for those that are. None if the

@@ -269,6 +269,7 @@ fn what_differs_is_not_put_together() {
         merged("text", &["a", "", "b\n", "c", "[DONE]", "[DONE] "]),
         ["ab\nc", "[DONE]", "[DONE] "]
     );
+    assert_eq!(merged("text", &["[DO", "NE]"]), ["[DO", "NE]"], "nobody has said that");
 }
 
 #[test]
