@@ -2,15 +2,18 @@
 //! their channels when they end.
 //!
 //! Policy: a publish that says so closes its channel at a clean end. One that ends in any other way
-//! leaves the channel waiting for its producer; one that a drain cuts leaves it as it is, for its
-//! hub goes.
+//! leaves the channel waiting for its producer; one that a drain cuts does so from the end of the
+//! drain on, when its hub is gone, or was taken back.
 
 use std::{collections::HashMap, sync::Arc};
 
 use fanfare_core::{Change, Channel, ChannelName, CloseReason, Producer, Publication, Publishing};
 
 use crate::{
-    limits::STREAM_CHANNELS_MAX, metrics::Reached, problem::Problem, publish::place_as,
+    limits::{DRAIN_LINGER_MS, STREAM_CHANNELS_MAX},
+    metrics::Reached,
+    problem::Problem,
+    publish::place_as,
     state::State,
 };
 
@@ -100,27 +103,24 @@ impl Streaming {
             place_as(&self.state, channel.clone(), change, (producer, None)).await?;
         }
         self.close = None;
-        self.end(false);
+        self.end(false, self.state.now_ms());
         Ok(())
     }
 
     /// It ended otherwise, for instance because it is wrong.
     pub(crate) fn break_off(&mut self) {
         let close = self.close.take();
-        self.end(close == Some(Close::OnEnd));
+        self.end(close == Some(Close::OnEnd), self.state.now_ms());
     }
 
     /// A drain cut it.
     pub(crate) fn cut(&mut self) {
-        self.close = None;
-        self.end(false);
+        let close = self.close.take();
+        let left_ms = self.state.drain.time_left().as_millis() as u64 + DRAIN_LINGER_MS;
+        self.end(close == Some(Close::OnEnd), self.state.now_ms().saturating_add(left_ms));
     }
 
-    fn end(&mut self, broke_off: bool) {
-        if self.open.is_empty() {
-            return;
-        }
-        let now_ms = self.state.now_ms();
+    fn end(&mut self, broke_off: bool, now_ms: u64) {
         for (_, publishing) in self.open.drain() {
             let channel = publishing.channel().name().clone();
             if publishing.end(broke_off, now_ms) {

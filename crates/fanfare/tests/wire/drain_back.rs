@@ -9,6 +9,7 @@ use crate::{
     h2_client::Connection,
     ndjson::streaming,
     problem, publish, send,
+    status::status,
     support::{
         eventually,
         http::{Answer, call, get, post},
@@ -167,6 +168,19 @@ fn an_empty_hub_is_taken_back_too() {
     assert_eq!(get(hub.admin(), "/api/stats").json()["state"], "drained");
     assert_eq!(take_back(&hub).status(), 200);
     check_serves(&hub, "a");
+}
+
+#[test]
+fn a_producer_that_a_drain_cut_and_that_stays_away_is_an_error() {
+    let hub = Hub::start(&["--producer-grace", "0s", "--drain-period", "500ms"]);
+    let mut publisher = streaming(&hub, "/channels/a?close=on-end", NDJSON);
+    publisher.send_chunk("{\"data\":1}\n");
+    eventually("published", || (status(&hub, "a")["events"] == 1).then_some(()));
+    begin(&hub);
+    problem(&publisher.answer(), 503, "draining");
+    eventually("the end", || (drain(&hub)["phase"] == "done").then_some(()));
+    take_back(&hub);
+    eventually("closed", || (status(&hub, "a")["reason"] == "error").then_some(()));
 }
 
 #[test]
