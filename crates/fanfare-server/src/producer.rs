@@ -16,6 +16,10 @@ use crate::problem::{Kind, Problem};
 
 /// The producer that a head names, if it names one.
 pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Producer>, Problem> {
+    // Nearly no publish has any: a look at each name costs a tenth of looking three of them up.
+    if !headers.keys().any(|name| name.as_str().starts_with(PREFIX)) {
+        return Ok(None);
+    }
     let [id, epoch, seq] = [ID, EPOCH, SEQ].map(|name| single(headers, &name));
     match (id?, epoch?, seq?) {
         (None, None, None) => Ok(None),
@@ -138,6 +142,8 @@ fn number(name: &HeaderName, text: &str) -> Result<u64, Problem> {
     number.ok_or_else(|| wrong(format!("`{name}` is a whole number, 0 to {PRODUCER_NUMBER_MAX}")))
 }
 
+/// What the names begin with.
+const PREFIX: &str = "producer-";
 const ID: HeaderName = HeaderName::from_static("producer-id");
 /// In which of its lives a producer is; in an answer, the newest.
 pub(crate) const EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
