@@ -19,7 +19,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn full_rings_take_what_they_are_counted_as() {
     // All stay, so that none takes memory that another has left.
     let mut cores = Vec::new();
-    for (data_bytes, channels) in [(100, 200), (1_024, 100)] {
+    for (data_bytes, channels) in [(100, 50), (1_024, 25)] {
         let limits = HubLimits { rings_bytes_max: usize::MAX, ..HubLimits::default() };
         let core = Core::without_worker(limits);
         let names = hub::channels(channels);

@@ -15,8 +15,8 @@ pub const CHANNELS_PER_SUBSCRIPTION_MAX: usize = 64;
 pub const EVENT_DATA_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of an event's type.
 pub const EVENT_TYPE_BYTES_MAX: usize = 255;
-/// Events that a ring keeps.
-pub const RING_EVENTS_MAX: usize = 1_024;
+/// Events that a ring keeps: the longest answers of language models from their first token on.
+pub const RING_EVENTS_MAX: usize = 4_096;
 /// Bytes that a ring keeps, [`EVENT_OVERHEAD_BYTES`] included.
 pub const RING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Milliseconds that a ring keeps an event: an idle channel gives its memory back.

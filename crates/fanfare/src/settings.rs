@@ -239,7 +239,7 @@ mod tests {
         let [(orders, of_orders), (prices, of_prices)] = &config.channels[..] else { panic!() };
         assert_eq!((orders.as_str(), prices.as_str()), ("orders/**", "prices/*"));
         assert_eq!((of_orders.ring_events_max, of_orders.ring_age_ms), (10_000, 7_200_000));
-        assert_eq!((of_prices.ring_events_max, of_prices.ring_age_ms), (1_024, 300_000));
+        assert_eq!((of_prices.ring_events_max, of_prices.ring_age_ms), (4_096, 300_000));
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub(super) static ROWS: &[Row] = &[
         flag: "--ring-events",
         variable: "FANFARE_RING_EVENTS",
         key: "ring_events",
-        default: Fallback::Text("1_024"),
+        default: Fallback::Text("4_096"),
         value: Value::Number {
             unit: Unit::Count,
             range: 1..=16_777_216,
