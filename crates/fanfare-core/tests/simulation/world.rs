@@ -189,7 +189,7 @@ impl World {
             _ => number.to_string(),
         };
         let close = self.random.once_in(25).then(|| self.reason());
-        let key = self.random.once_in(8).then(|| format!("key {}", self.random.below(1_000_000)));
+        let key = self.random.once_in(8).then(|| format!("key {}", self.random.number()));
         match self.place_event(channel.clone(), data, None, key, close) {
             Ok(()) => {}
             Err(Refusal::Closed(reason)) => {
