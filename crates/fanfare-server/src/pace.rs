@@ -247,6 +247,31 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_leaves_something_behind_waits_like_an_event() {
+        for (query, headers, waits) in [
+            ("", &[][..], false),
+            ("close=on-end", &[], true),
+            ("", &[("producer-id", "p"), ("producer-epoch", "0"), ("producer-seq", "0")], true),
+        ] {
+            let state = limited(0, 2);
+            let mut head = HeaderMap::new();
+            for (name, value) in [("content-type", "application/x-ndjson")].iter().chain(headers) {
+                head.insert(*name, header::HeaderValue::from_static(value));
+            }
+            let began = Instant::now();
+            for n in 0..20 {
+                let target = Target::Channel(ChannelName::parse(&format!("c/{n}")).unwrap());
+                let upload = Upload::new(testing::raw(Vec::new()), &head);
+                let query = Query::parse(query).unwrap();
+                publish::answer(&state, peer(1), target, &query, &head, upload).await.unwrap();
+            }
+            let took = began.elapsed().as_millis();
+            assert_eq!(took >= 8_000, waits, "{query} {headers:?}: {took} ms");
+            assert_eq!(state.hub.channels().live + state.hub.channels().closed > 0, waits);
+        }
+    }
+
     /// A body of one line after the other that goes on when there is room for it.
     fn many(state: &Arc<State>, from: u8, lines: usize) -> JoinHandle<u64> {
         let (state, lines) = (Arc::clone(state), "{\"data\":1}\n".repeat(lines).into_bytes());

@@ -167,6 +167,13 @@ impl<B: Incoming> Many<B> {
     /// thereby fences its earlier lives even if no event ever comes.
     async fn begin(&mut self, producer: Option<Producer>) -> Result<(), Problem> {
         let Some(channel) = self.channel.clone() else { return Ok(()) };
+        if producer.is_some() || self.streaming.closes() {
+            // It leaves something behind even if no event comes, so it counts like one.
+            let client = self.client.filter(|_| self.state.limits_publishes());
+            if let Some(client) = client.filter(|client| !self.state.pass_at_once(*client)) {
+                self.state.pass_in_turn(client).await?;
+            }
+        }
         if let Some(producer) = producer {
             let (change, now_us) = (Change::Claim, self.state.now_us());
             let of = Some(producer.clone());

@@ -53,6 +53,11 @@ impl Streaming {
         Self { state: Arc::clone(state), open: HashMap::new(), channels: 0, close }
     }
 
+    /// Whether it is to close its channel.
+    pub(crate) fn closes(&self) -> bool {
+        self.close.is_some()
+    }
+
     /// The head of a body for one channel is there: that is being streamed to from now on. One
     /// that is closed refuses the first event.
     pub(crate) fn begin(&mut self, channel: &ChannelName) -> Result<(), Problem> {
