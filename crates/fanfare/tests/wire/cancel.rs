@@ -198,8 +198,9 @@ fn a_drain_takes_wishes_for_those_who_still_stream() {
     publisher.send_chunk("{\"data\":1}\n");
     publisher.chunk();
     hub.terminate();
-    eventually("it drains", || (get(hub.admin(), "/readyz").status() == 503).then_some(()));
-    problem(&post(hub.public(), "/cancel/other", ""), 503, "draining");
+    let other = || post(hub.public(), "/cancel/other", "");
+    eventually("it drains", || (other().status() == 503).then_some(()));
+    problem(&other(), 503, "draining");
     assert_eq!(post(hub.public(), "/cancel/a", "").status(), 202);
     assert_eq!(publisher.chunk(), Chunk::Data(CANCEL.into()));
 }
