@@ -1,10 +1,11 @@
 // What tests of examples use: hubs, programs, Chromium, and waiting for a condition.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { CHROMIUM_ARGS } from "../../crates/fanfare/tests/clients/tabs.mjs";
 import { until } from "../../crates/fanfare/tests/clients/hub.mjs";
 import playwright from "../../crates/fanfare/tests/clients/node_modules/playwright-core/index.js";
@@ -56,6 +57,13 @@ export async function start(t, [command, ...args], { ready, env = {}, ...options
   if (child.ready === true) throw new Error(`${command} ${args.join(" ")} ended:\n${output}`);
   child.output = () => output;
   return child;
+}
+
+/** Runs a program in a folder to its end, and throws what it says if it fails. */
+export async function run(cwd, command, ...args) {
+  await promisify(execFile)(command, args, { cwd }).catch((error) => {
+    throw new Error(`${command} ${args.join(" ")}:\n${error.stdout}${error.stderr}`);
+  });
 }
 
 /** Where `make test` leaves a picture of what a page looks like. */
