@@ -55,7 +55,7 @@ fn what_can_change_does() {
     let expected = [
         ("INFO", "allowed_hosts", "", "hub.example"),
         ("INFO", "event_data_bytes_max", "1KiB", "4KiB"),
-        ("INFO", "ring_events", "1_024", "2"),
+        ("INFO", "ring_events", "4_096", "2"),
         ("INFO", "log", "info", "debug"),
         ("INFO", "channels", "0 patterns", "1 patterns"),
     ];

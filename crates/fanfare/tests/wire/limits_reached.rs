@@ -38,7 +38,7 @@ fn idempotency_keys() {
 
 #[test]
 fn events_of_the_journal() {
-    let hub = Hub::start(&["--journal-events-max", "1024"]);
+    let hub = Hub::start(&["--journal-events-max", "1024", "--ring-events", "1024"]);
     publish_many(&hub, "a", 1_024);
     assert_eq!(reached(&hub, "journal_events"), 0.0);
     publish(&hub, "b", "one more");

@@ -111,7 +111,7 @@ fn a_gap_of_several_names_who_lost_events() {
 
 #[test]
 fn a_pattern_older_than_the_journal_is_told_a_gap() {
-    let hub = Hub::start(&["--journal-events-max", "1024"]);
+    let hub = Hub::start(&["--journal-events-max", "1024", "--ring-events", "1024"]);
     let first = publish(&hub, "a/b", "0");
     publish_many(&hub, "other", 1_500);
     let mut stream =
