@@ -33,9 +33,13 @@ describe("the chat", () => {
     await until(async () => 200 <= tokensIn(await textOf(first)), "token 200", ANSWER_WITHIN_MS);
     await screenshot(first, "chat-1-before-reload");
     const before = await textOf(first);
+    const eventsSinceReload = await countEvents(first);
     await first.reload();
     await until(async () => before.length <= (await textOf(first)).length, "it is back");
-    assert.ok((await textOf(first)).startsWith(before));
+    const count = eventsSinceReload();
+    t.diagnostic(`${count} events brought back ${tokensIn(before)} tokens and more`);
+    assert.ok(count < 100, "what has been said comes back in few events");
+    assert.ok((await textOf(first)).startsWith(before), "it has it from the start");
     await screenshot(first, "chat-2-after-reload");
 
     await until(async () => 300 <= tokensIn(await textOf(first)), "token 300");
@@ -121,6 +125,14 @@ const tokensIn = (text) => text.match(/\S+|\n\n/g)?.length ?? 0;
 async function ask(page, prompt) {
   await page.fill("input", prompt);
   await page.click("form button"); // once it can be clicked: when the conversation is loaded
+}
+// Counts what the browser's EventSource gets from now on.
+async function countEvents(page) {
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Network.enable");
+  let count = 0;
+  devtools.on("Network.eventSourceMessageReceived", () => (count += 1));
+  return () => count;
 }
 const textOf = (page) =>
   page.evaluate(() => document.querySelector(".answer")?.textContent ?? "");
