@@ -185,7 +185,9 @@ impl Hub {
                 Some(seen) => (seen, None),
             },
         };
-        let closed = ring.closed().map(|closed| closed.reason);
+        // Of an end that is newer still, its last event would be missing.
+        let closed = ring.closed().filter(|closed| closed.seq <= watermark);
+        let closed = closed.map(|closed| closed.reason);
         let placed = ring.entries().take_while(|entry| entry.seq <= watermark);
         let mut bytes = 0;
         let fits = |entry: &&Entry| {

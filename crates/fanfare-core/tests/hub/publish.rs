@@ -208,3 +208,20 @@ fn history_pages_and_tells_of_gaps() {
     let page = bench.hub.history(keeper.feed().channels()[0].name(), &HistoryFrom::Last(9), 9);
     assert_eq!(page.map(|page| (page.after, page.events.len())), Some((7, 0)));
 }
+
+#[test]
+fn a_history_that_tells_of_the_end_has_all_before_it() {
+    let bench = Bench::with_rings(3);
+    for n in 0..600 {
+        let channel = n.to_string();
+        let name = ChannelName::parse(&channel).unwrap();
+        let page = || bench.hub.history(&name, &HistoryFrom::Beginning, 9);
+        let closed = || page().filter(|page| page.closed.is_some());
+        std::thread::scope(|scope| {
+            let last = Change::Event(Draft::new(None, "x"), Some(CloseReason::Done));
+            scope.spawn(|| bench.place(&channel, last, None).unwrap());
+            let found = std::iter::repeat_with(closed).flatten().next();
+            assert_eq!(found.map(|page| page.events.len()), Some(1), "{n}");
+        });
+    }
+}

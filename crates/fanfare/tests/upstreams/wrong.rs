@@ -9,6 +9,7 @@ use crate::{
     SECRET, error, fetch, hub,
     scripted::{STREAM, Upstream, is_left, say, stream, whole},
     support::{
+        eventually,
         http::{chunk, get},
         metric,
     },
@@ -38,7 +39,8 @@ fn one_that_refuses_connections() {
     assert!(told["message"].as_str().unwrap().contains("refused"), "{told}");
     let total = "fanfare_upstream_fetches_total{result=\"connect\"}";
     assert_eq!(metric(get(hub.admin(), "/metrics").text(), total), Some(1.0));
-    assert!(hub.said().contains("a fetch of an upstream failed"), "{}", hub.said());
+    let is_logged = || hub.said().contains("a fetch of an upstream failed");
+    eventually("the log has it", || is_logged().then_some(()));
 }
 
 #[test]
