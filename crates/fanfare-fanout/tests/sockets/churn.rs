@@ -10,12 +10,14 @@ use fanfare_core::{HubLimits, Retention};
 use fanfare_fanout::FanoutConfig;
 
 use crate::{
-    peer::Peer,
+    peer::{Peer, Piece},
     rig::{Asked, Rig},
 };
 
 /// Members of a pass: it takes many turns.
 const MANY: usize = 700;
+/// Members that come during it, each in the place of another.
+const NEW: usize = 300;
 
 fn rig(workers: usize) -> Rig {
     let retention = Retention { ring_events_max: 1 << 20, ..Retention::default() };
@@ -92,13 +94,15 @@ fn those_who_come_during_a_pass_begin_exactly_where_they_asked() {
         });
         // The publisher stops even if a subscribe fails here.
         let stop = Stop(&going_on);
-        for index in 0..300 {
+        for index in 0..NEW {
             let asked = if index % 2 == 0 { Asked::from_start() } else { Asked::default() };
             let mut peer = rig.subscribe(&["a"], &asked);
             peer.read_first();
             peers.push(peer);
             drop(peers.swap_remove(index));
         }
+        // It asked for what comes next, so something has to.
+        peers[NEW - 1].read_until(|piece| matches!(piece, Piece::Event { .. }));
         drop(stop);
         let last = publisher.join().unwrap();
         assert!(last > 100, "{last} events");
