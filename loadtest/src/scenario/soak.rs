@@ -120,6 +120,8 @@ impl Soak {
             .with_setting("--ring-age", format!("{}ms", plan.ring_age.as_millis()))
             .with_setting("--write-stall-max", format!("{}ms", plan.stall.as_millis()))
             .with_setting("--tombstones-max", (self.channels / 2).max(1))
+            // A ring is no larger than the journal.
+            .with_setting("--ring-events", plan.journal.min(RING_EVENTS_MAX))
             .with_setting("--journal-events-max", plan.journal);
         let mut run = Run::start(&Common { server, ..common.clone() }, "soak")?;
         self.parameters(&mut run, &plan);
@@ -347,3 +349,6 @@ impl Cast {
         log
     }
 }
+
+/// Events that a channel of the hub keeps at most.
+const RING_EVENTS_MAX: u64 = 1_024;
