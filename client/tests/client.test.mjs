@@ -89,10 +89,11 @@ describe("the client module", { concurrency: 2 }, () => {
     for (const page of tabs) await gets(page, ["n"]);
     assert.ok((await dataOf(other)).every((data) => data === "o"));
 
+    await ticks.evaluate(() => stream.close());
+    await until(async () => (await subscribers(hub)) === 2, "its subscription ends");
     await ticks.evaluate((url) => {
       const { promise, resolve } = Promise.withResolvers();
       window.parsed = promise;
-      stream.close();
       return import("/fanfare.js").then(({ connect }) => {
         connect(url, { on: { tick: resolve }, parse: JSON.parse });
       });

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
+import { promisify, stripVTControlCharacters } from "node:util";
 import { CHROMIUM_ARGS } from "../../crates/fanfare/tests/clients/tabs.mjs";
 import { until } from "../../crates/fanfare/tests/clients/hub.mjs";
 import playwright from "../../crates/fanfare/tests/clients/node_modules/playwright-core/index.js";
@@ -30,8 +30,8 @@ export async function freePort() {
 }
 
 /**
- * Starts a program and kills it when the test `t` ends. Waits until its output matches `ready`, and
- * returns the process with that match as `ready`, and `output()`.
+ * Starts a program and kills it when the test `t` ends. Waits until its output, without colours,
+ * matches `ready`, and returns the process with that match as `ready`, and `output()`.
  */
 export async function start(t, [command, ...args], { ready, env = {}, ...options }) {
   const child = spawn(command, args, {
@@ -39,10 +39,11 @@ export async function start(t, [command, ...args], { ready, env = {}, ...options
     env: { ...process.env, ...env },
     detached: true, // a group of its own, so that what it starts ends with it
   });
-  let output = "";
+  let said = "";
   for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (text) => (output = (output + text).slice(-OUTPUT_CHARS_MAX)));
+    stream.on("data", (text) => (said = (said + text).slice(-OUTPUT_CHARS_MAX)));
   }
+  child.output = () => stripVTControlCharacters(said);
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   const kill = () => hasEnded() || process.kill(-child.pid, "SIGKILL");
   process.on("exit", kill);
@@ -53,9 +54,12 @@ export async function start(t, [command, ...args], { ready, env = {}, ...options
     kill();
     await exited;
   });
-  child.ready = await until(() => ready.exec(output) ?? hasEnded(), "it starts", STARTS_WITHIN_MS);
-  if (child.ready === true) throw new Error(`${command} ${args.join(" ")} ended:\n${output}`);
-  child.output = () => output;
+  const name = [command, ...args].join(" ");
+  const met = () => ready.exec(child.output()) ?? hasEnded();
+  child.ready = await until(met, `${name} starts`, STARTS_WITHIN_MS).catch((error) => {
+    throw new Error(`${error.message}\n${child.output()}`);
+  });
+  if (child.ready === true) throw new Error(`${name} ended:\n${child.output()}`);
   return child;
 }
 
