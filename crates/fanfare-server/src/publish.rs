@@ -26,7 +26,7 @@ use crate::{
     state::State,
     streaming::{Close, Streaming},
     trace::Trace,
-    upload::{Incoming, Upload},
+    upload::{self, Incoming, Upload},
 };
 
 /// Where a publish goes.
@@ -168,12 +168,7 @@ fn producer(
 }
 
 fn form(headers: &HeaderMap) -> Result<Form, Problem> {
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        let detail = "a body is published as it is; `Content-Encoding` is not taken";
-        return Err(Problem::new(Kind::MediaType, detail));
-    }
+    upload::check_coding(headers)?;
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Form::One) };
     let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
     let essence = essence.trim_ascii();
@@ -273,23 +268,10 @@ async fn whole<B: Incoming>(state: &State, upload: &mut Upload<B>) -> Result<Byt
         return Err(too_large(announced));
     }
     let Some(first) = upload.chunk(state).await? else { return Ok(Bytes::new()) };
-    if first.len() > bytes_max {
-        return Err(too_large(None));
-    }
-    if upload.is_over() {
+    if first.len() <= bytes_max && upload.is_over() {
         return Ok(first);
     }
-    let (mut all, mut charge) = (Vec::from(first), state.requests.charge());
-    loop {
-        let charged = charge.resize(all.capacity());
-        charged.inspect_err(|_| state.metrics.reached(Reached::RequestsBytes))?;
-        let Some(chunk) = upload.chunk(state).await? else { break };
-        if all.len() + chunk.len() > bytes_max {
-            return Err(too_large(None));
-        }
-        all.extend_from_slice(&chunk);
-    }
-    Ok(charge.hold(all))
+    upload.rest(state, first, bytes_max, || too_large(None)).await
 }
 
 fn not_utf8(valid_up_to: usize) -> Problem {

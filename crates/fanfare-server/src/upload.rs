@@ -90,6 +90,29 @@ impl<B: Incoming> Upload<B> {
         }
     }
 
+    /// What was read so far and all that comes, charged for while it is held; `too_large` is said
+    /// if that is over `bytes_max`.
+    pub(crate) async fn rest(
+        &mut self,
+        state: &State,
+        begun: Bytes,
+        bytes_max: usize,
+        too_large: impl Fn() -> Problem,
+    ) -> Result<Bytes, Problem> {
+        let (mut all, mut charge) = (Vec::new(), state.requests.charge());
+        let mut next = Some(begun);
+        while let Some(chunk) = next {
+            if all.len() + chunk.len() > bytes_max {
+                return Err(too_large());
+            }
+            all.extend_from_slice(&chunk);
+            let charged = charge.resize(all.capacity());
+            charged.inspect_err(|_| state.metrics.reached(Reached::RequestsBytes))?;
+            next = self.chunk(state).await?;
+        }
+        Ok(charge.hold(all))
+    }
+
     /// The next frame if it is as good as there. hyper hands a body over only after it was asked
     /// for, so the first look never finds one; the second spares nearly every publish a timer.
     async fn soon(&mut self) -> Option<Polled<B::Error>> {
@@ -141,6 +164,16 @@ impl<B: Incoming> Drop for Upload<B> {
             runtime.spawn(discard(body));
         }
     }
+}
+
+/// Refuses a body that is encoded: bodies are taken as they are.
+pub(crate) fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let coding = headers.get(header::CONTENT_ENCODING);
+    if coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let detail = "a body is taken as it is, without a `Content-Encoding`";
+    Err(Problem::new(Kind::MediaType, detail))
 }
 
 async fn discard(mut body: impl Incoming) {

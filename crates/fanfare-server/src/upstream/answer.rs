@@ -21,7 +21,7 @@ use crate::{
     query::Query,
     route,
     state::State,
-    upload::{Incoming, Upload},
+    upload::{self, Incoming, Upload},
 };
 
 /// Begins a fetch of a path of an upstream.
@@ -44,7 +44,8 @@ pub(crate) async fn answer<B: Incoming>(
         return Err(Problem::new(Kind::UpstreamPath, detail));
     }
     let (channel, must_be_new) = channel(&upstream, query)?;
-    let content_type = content_type(headers)?;
+    upload::check_coding(headers)?;
+    let content_type = headers.get(header::CONTENT_TYPE).cloned();
     state.pass_event(peer, headers)?;
     let body = whole(state, &mut upload).await?;
     let slots_max = state.config().upstream_fetches_max;
@@ -88,17 +89,6 @@ fn channel(upstream: &Upstream, query: &Query) -> Result<(ChannelName, bool), Pr
     Ok((ChannelName::parse(&name).map_err(route::wrong_name)?, must_be_new))
 }
 
-/// What the request's body is; handed on.
-fn content_type(headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
-    if let Some(coding) = headers.get(header::CONTENT_ENCODING)
-        && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        let detail = "a body is handed on as it is; `Content-Encoding` is not taken";
-        return Err(Problem::new(Kind::MediaType, detail));
-    }
-    Ok(headers.get(header::CONTENT_TYPE).cloned())
-}
-
 /// The whole body, charged for until the upstream has it.
 async fn whole<B: Incoming>(state: &State, upload: &mut Upload<B>) -> Result<Bytes, Problem> {
     let bytes_max = state.config().upstream_body_bytes_max;
@@ -111,16 +101,7 @@ async fn whole<B: Incoming>(state: &State, upload: &mut Upload<B>) -> Result<Byt
     if upload.announced_bytes().is_some_and(|bytes| bytes > bytes_max as u64) {
         return Err(too_large());
     }
-    let (mut all, mut charge) = (Vec::new(), state.requests.charge());
-    while let Some(chunk) = upload.chunk(state).await? {
-        if all.len() + chunk.len() > bytes_max {
-            return Err(too_large());
-        }
-        all.extend_from_slice(&chunk);
-        let charged = charge.resize(all.capacity());
-        charged.inspect_err(|_| state.metrics.reached(Reached::RequestsBytes))?;
-    }
-    Ok(charge.hold(all))
+    upload.rest(state, Bytes::new(), bytes_max, too_large).await
 }
 
 /// Why a fetch gets no place.
