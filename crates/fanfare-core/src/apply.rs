@@ -100,7 +100,9 @@ impl Hub {
                 (channel, reason)
             }
             Change::Finish => {
-                let channel = self.find_or_create(name)?;
+                // One that was deleted meanwhile is not made anew to be ended.
+                let channel = self.registry.find(name).filter(|channel| channel.exists());
+                let channel = channel.ok_or(Refusal::NoChannel)?;
                 let is_wished = lock(&channel.ring).is_wished();
                 (channel, if is_wished { CloseReason::Cancelled } else { CloseReason::Done })
             }

@@ -56,8 +56,10 @@ impl Hub {
             return Ok(None);
         }
         ring.begin(&channel, now_ms);
-        channel.publishing().fetch_add(1, Ordering::Relaxed);
+        let is_first = channel.publishing().fetch_add(1, Ordering::Relaxed) == 0;
         if let Some(extras) = ring.extras_if_any() {
+            // A stream of its own, unless it goes on with one: only who watches it counts.
+            extras.was_watched &= !is_first || extras.grace_ends_ms.is_some();
             (extras.grace_ends_ms, extras.unwatched_since_ms) = (None, None);
             ring.trim();
         }

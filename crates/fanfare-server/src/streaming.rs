@@ -12,7 +12,7 @@ use fanfare_core::{Change, Channel, ChannelName, CloseReason, Producer, Publicat
 use crate::{
     limits::{DRAIN_LINGER_MS, STREAM_CHANNELS_MAX},
     metrics::Reached,
-    problem::Problem,
+    problem::{Kind, Problem},
     publish::place_as,
     state::State,
 };
@@ -104,8 +104,13 @@ impl Streaming {
             None => None,
         };
         if let (Some(change), Some(channel)) = (change, channel) {
-            // Refused, it has ended otherwise: perhaps its producer was fenced at the very end.
-            place_as(&self.state, channel.clone(), change, (producer, None)).await?;
+            let placed = place_as(&self.state, channel.clone(), change, (producer, None)).await;
+            match placed {
+                // Deleted meanwhile: there is nothing left to end.
+                Err(problem) if problem.kind() == Kind::ChannelNotFound => {}
+                // Refused, it has ended otherwise: perhaps its producer was fenced at the very end.
+                placed => drop(placed?),
+            }
         }
         self.close = None;
         self.end(false, self.state.now_ms());

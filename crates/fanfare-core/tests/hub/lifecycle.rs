@@ -278,6 +278,46 @@ fn who_came_and_went_between_two_looks_has_watched() {
 }
 
 #[test]
+fn who_watched_an_earlier_stream_does_not_count_for_the_next() {
+    let grace = Retention { producer_grace_ms: 60_000, ..Retention::default() };
+    let mut bench = bench(Retention { unwatched_ms_max: 8_000, ..grace });
+    let publishing = begin(&bench, "a");
+    bench.publish("a", ["1"]);
+    drop(bench.live(&["a"], Start::Now));
+    publishing.end(false, bench.now_ms);
+    let next = begin(&bench, "a");
+    bench.pass(1_000);
+    bench.pass(60_000);
+    assert_eq!(bench.hub.standing(&name("a")), Standing::Open, "nobody watched this one");
+    // One that goes on with what broke off is the same stream.
+    drop(bench.live(&["a"], Start::Now));
+    next.end(true, bench.now_ms);
+    let _same = begin(&bench, "a");
+    bench.pass(1_000);
+    bench.pass(8_000);
+    assert_eq!(bench.hub.standing(&name("a")), Standing::Cancelling);
+}
+
+#[test]
+fn a_stream_that_ends_does_not_make_a_deleted_channel_anew() {
+    let bench = bench(Retention::default());
+    let publishing = begin(&bench, "a");
+    bench.publish("a", ["1"]);
+    bench.delete("a");
+    let refused = bench.place("a", Change::Finish, None).unwrap_err();
+    assert_eq!((refused, bench.hub.held().channels), (Refusal::NoChannel, 0));
+    // Nor does it end what others wait for under that name.
+    let _waiting = bench.live(&["a"], Start::Now);
+    assert_eq!(bench.place("a", Change::Finish, None).unwrap_err(), Refusal::NoChannel);
+    assert_eq!(closed(&bench, "a"), None);
+    // What it published since is its own again.
+    bench.publish("a", ["2"]);
+    bench.place("a", Change::Finish, None).unwrap();
+    assert_eq!(closed(&bench, "a"), Some(CloseReason::Done));
+    publishing.end(false, bench.now_ms);
+}
+
+#[test]
 fn a_status_says_since_when() {
     let mut bench = bench(Retention::default());
     let info = |bench: &Bench| bench.hub.channel(&name("a")).unwrap();

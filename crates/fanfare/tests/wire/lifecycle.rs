@@ -144,6 +144,20 @@ fn age_closes_a_channel_however_busy() {
 }
 
 #[test]
+fn a_stream_that_ends_does_not_bring_a_deleted_channel_back() {
+    let hub = Hub::start(&[]);
+    let mut publisher = streaming(&hub, "/channels/a?acks=stream&close=on-end", NDJSON);
+    publisher.send_chunk("{\"data\":1}\n");
+    publisher.head();
+    let Chunk::Data(_ack) = publisher.chunk() else { panic!("no ack") };
+    call(hub.public(), "DELETE", "/channels/a", &[], b"");
+    publisher.send_chunk("");
+    assert_eq!(publisher.chunk(), Chunk::Last, "its end is no failure");
+    assert!(status(&hub, "a").is_null());
+    problem(&get(hub.public(), "/channels/a?must_exist"), 404, "channel-not-found");
+}
+
+#[test]
 fn what_nobody_watches_any_more_is_cancelled() {
     let hub = Hub::start(&["--unwatched-max", "400ms"]);
     // One that nobody ever watched goes on.

@@ -26,11 +26,11 @@ impl World {
                 let (name, broke_off) =
                     (publishing.channel().name().clone(), self.random.once_in(2));
                 self.tell(|| format!("the stream on {name} ends, broken off: {broke_off}"));
-                let is_clean = !broke_off && self.random.once_in(2);
+                if !broke_off && self.random.once_in(2) {
+                    self.end_with(name.clone(), Change::Finish);
+                }
                 if publishing.end(broke_off, self.now_ms) {
                     self.end_if_due(name);
-                } else if is_clean {
-                    self.end_with(name, Change::Finish);
                 }
             }
             _ => {
@@ -80,6 +80,7 @@ impl World {
                 self.ends.insert(channel, (id.seq, reason));
             }
             Ok(_) => {}
+            Err(Refusal::NoChannel) => assert!(!self.hub.exists(&channel)),
             Err(refusal) => assert_eq!(refusal, Refusal::NotDue),
         }
     }
