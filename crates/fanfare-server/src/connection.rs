@@ -21,6 +21,7 @@ use fanfare_fanout::{Attach, Seat};
 use hyper::{
     Method, Request, Response,
     body::{Body as _, Frame, Incoming, SizeHint},
+    http::request,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -126,9 +127,10 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: 
             let (shared, left) = (Arc::clone(&shared), Arc::clone(&left));
             let activity = Arc::clone(&activity);
             let answered = activity.answering();
+            let (mut head, body) = request.into_parts();
             // Boxed so that the connection is `Unpin` and can be taken apart.
             Box::pin(async move {
-                match answer_http1(&shared, request, visit).await {
+                match answer_http1(&shared, &mut head, body, visit).await {
                     Ok(response) => Ok(response.map(|body| Tracked::new(body, (), answered))),
                     Err(handoff) => {
                         activity.until_flushed().await;
@@ -181,10 +183,11 @@ async fn serve_http1(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: 
 
 async fn answer_http1(
     shared: &Shared,
-    request: Request<Incoming>,
+    head: &mut request::Parts,
+    body: Incoming,
     visit: Visit,
 ) -> Result<Response<Body>, Handoff> {
-    let (parameters, admitted) = match prepare(&shared.state, request, visit).await {
+    let (parameters, admitted) = match prepare(&shared.state, head, body, visit).await {
         Ok(prepared) => prepared,
         Err(response) => return Ok(response),
     };
@@ -215,12 +218,13 @@ async fn serve_http2(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: 
     let service = {
         let (shared, activity) = (Arc::clone(&shared), Arc::clone(&activity));
         let tasks = tasks.clone();
-        service_fn(move |request| {
+        service_fn(move |request: Request<Incoming>| {
             let shared = Arc::clone(&shared);
             let answered = activity.answering();
             let end = tasks.end_of_next();
+            let (mut head, body) = request.into_parts();
             async move {
-                let (response, held) = answer_http2(&shared, request, visit, end).await;
+                let (response, held) = answer_http2(&shared, &mut head, body, visit, end).await;
                 Ok::<_, Infallible>(response.map(|body| Tracked::new(body, held, answered)))
             }
         })
@@ -264,18 +268,17 @@ async fn serve_http2(shared: Arc<Shared>, socket: Socket, visit: Visit, ticket: 
 /// Answers a request, and says what is held until its answer is over.
 async fn answer_http2(
     shared: &Arc<Shared>,
-    request: Request<Incoming>,
+    head: &mut request::Parts,
+    body: Incoming,
     mut visit: Visit,
     end: End,
 ) -> (Response<Body>, (Charge, Option<Share>)) {
     let mut charge = shared.state.sockets.charge();
-    if charge.resize(H2_STREAM_BYTES + unread_bytes_max(request.body())).is_err()
-        && visit.wall.is_none()
-    {
+    if charge.resize(H2_STREAM_BYTES + unread_bytes_max(&body)).is_err() && visit.wall.is_none() {
         shared.state.metrics.reached(Reached::SocketsBytes);
         visit.wall = Some(Wall::Sockets);
     }
-    match prepare(&shared.state, request, visit).await {
+    match prepare(&shared.state, head, body, visit).await {
         Err(response) => (response, (charge, None)),
         Ok((parameters, Ok(share))) => {
             (stream(shared, &parameters, Ok(()), Some(end)), (charge, share))
@@ -326,15 +329,16 @@ pub(crate) fn stream(
 /// Answers a request, unless it is a subscribe: then its parameters, and whether it is let in.
 async fn prepare(
     state: &Arc<State>,
-    request: Request<Incoming>,
+    head: &mut request::Parts,
+    body: Incoming,
     visit: Visit,
 ) -> Result<(Parameters, Result<Option<Share>, ComeBack>), Response<Body>> {
     if let Some(wall) = visit.wall
-        && !matches!(*request.method(), Method::GET | Method::OPTIONS)
+        && !matches!(head.method, Method::GET | Method::OPTIONS)
     {
         return Err(refuse(state, wall));
     }
-    match service::answer(state, visit.peer, request).await {
+    match service::answer(state, visit.peer, head, body).await {
         Answer::Response(response) => Err(response),
         Answer::Subscribe(asked) => {
             let origin = asked.origin.clone();

@@ -271,7 +271,8 @@ async fn whole<B: Incoming>(state: &State, upload: &mut Upload<B>) -> Result<Byt
     if first.len() <= bytes_max && upload.is_over() {
         return Ok(first);
     }
-    upload.rest(state, first, bytes_max, || too_large(None)).await
+    // Few bodies come in pieces, so what all of them pay for is kept small.
+    Box::pin(upload.rest(state, first, bytes_max, || too_large(None))).await
 }
 
 fn not_utf8(valid_up_to: usize) -> Problem {
@@ -306,13 +307,18 @@ pub(crate) async fn place_as(
     placed
 }
 
-/// Gives one change its place.
-pub(crate) async fn place(state: &State, publication: Publication) -> Result<Placed, Problem> {
-    let result = match state.broker.publish(publication) {
-        Published::Now(result) => result,
-        Published::Later(result) => result.await,
-    };
-    Ok(result?)
+/// Gives one change its place, when this is called; what is awaited is only the broker's word.
+pub(crate) fn place(
+    state: &State,
+    publication: Publication,
+) -> impl Future<Output = Result<Placed, Problem>> + use<> {
+    let published = state.broker.publish(publication);
+    async {
+        match published {
+            Published::Now(result) => Ok(result?),
+            Published::Later(result) => Ok(result.await?),
+        }
+    }
 }
 
 /// Appends what a publisher is told of one accepted event.

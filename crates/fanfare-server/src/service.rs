@@ -1,9 +1,9 @@
 //! One request of the public listener: who may, what it names, who answers.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use fanfare_core::{Selectors, SelectorsError, limits::CHANNELS_PER_SUBSCRIPTION_MAX};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version, http::request};
+use hyper::{HeaderMap, Method, Response, StatusCode, Version, http::request};
 use tracing::Level;
 
 use crate::{
@@ -49,19 +49,21 @@ pub(crate) struct SubscribeRequest {
     pub(crate) origin: Origin,
 }
 
-/// Answers a request, or finds out that it wants to subscribe.
+/// Answers a request, or finds out that it wants to subscribe: then its headers are taken.
+///
+/// The head stays where it is: each async function that owns it would have it in its future twice.
 pub(crate) async fn answer<B: Incoming>(
     state: &Arc<State>,
     peer: Peer,
-    request: Request<B>,
+    head: &mut request::Parts,
+    body: B,
 ) -> Answer {
-    let (head, body) = request.into_parts();
     let upload = Upload::new(body, &head.headers);
     if let Err(problem) = Listener::Public.check_host(&state.config(), &head.uri, &head.headers) {
         return Answer::Response(problem.response(state));
     }
     let origin = Listener::Public.origin(&state.config(), &head.uri, &head.headers);
-    let asked = Asked::note(&head);
+    let asked = Asked::note(head);
     let mut response = match dispatch(state, peer, head, upload, &origin).await {
         Ok(Answer::Response(response)) => response,
         Ok(subscribe) => {
@@ -78,7 +80,7 @@ pub(crate) async fn answer<B: Incoming>(
 async fn dispatch<B: Incoming>(
     state: &Arc<State>,
     peer: Peer,
-    head: request::Parts,
+    head: &mut request::Parts,
     upload: Upload<B>,
     origin: &Origin,
 ) -> Result<Answer, Problem> {
@@ -148,9 +150,13 @@ impl Asked {
     }
 }
 
-fn subscribe(selectors: Selectors, query: Query, head: request::Parts, origin: &Origin) -> Answer {
-    let request::Parts { headers, version, .. } = head;
-    let origin = origin.clone();
+fn subscribe(
+    selectors: Selectors,
+    query: Query,
+    head: &mut request::Parts,
+    origin: &Origin,
+) -> Answer {
+    let (headers, version, origin) = (mem::take(&mut head.headers), head.version, origin.clone());
     Answer::Subscribe(SubscribeRequest { selectors, query, headers, version, origin })
 }
 
@@ -177,7 +183,7 @@ const ALL_METHODS: &str = "GET, POST, DELETE, OPTIONS";
 
 #[cfg(test)]
 mod tests {
-    use hyper::header;
+    use hyper::{Request, header};
 
     use super::*;
     use crate::testing;
@@ -193,7 +199,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        answer(state, testing::peer(), request.body(testing::chunks(["x"])).unwrap()).await
+        let (mut head, body) = request.body(testing::chunks(["x"])).unwrap().into_parts();
+        answer(state, testing::peer(), &mut head, body).await
     }
 
     async fn status(

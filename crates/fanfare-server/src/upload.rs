@@ -76,7 +76,7 @@ impl<B: Incoming> Upload<B> {
         loop {
             let frame = match self.soon().await {
                 Some(frame) => frame,
-                None => self.later(state).await?,
+                None => Box::pin(self.later(state)).await?,
             };
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame
