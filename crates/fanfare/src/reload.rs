@@ -96,7 +96,7 @@ impl Reload {
         let mut read = read
             .map_err(|wrong| wrong.problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         // Whatever was set: there are not more files than at the start.
-        read.bound_connections(machine);
+        read.bound_by_files(machine);
         Ok(read)
     }
 }

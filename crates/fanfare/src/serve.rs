@@ -19,7 +19,12 @@ use crate::{
     notify::Notify,
     otlp::Exporter,
     reload::{Reload, Sources},
-    settings::{self, effective::Effective, machine::Machine, problem::Wrong},
+    settings::{
+        self,
+        effective::{Effective, Lowered},
+        machine::Machine,
+        problem::Wrong,
+    },
     signals::Signals,
     terminal,
 };
@@ -33,7 +38,7 @@ pub(crate) fn serve(flags: &ArgMatches) -> Result<(), ServeError> {
     let log =
         Log::start(&effective.config.telemetry, Arc::clone(&counts)).map_err(ServeError::System)?;
     warning(&effective.config).inspect(|words| tracing::warn!("{words}"));
-    within(&mut effective, &machine).inspect(|words| tracing::warn!("{words}"));
+    within(&mut effective, &machine).iter().for_each(|words| tracing::warn!("{words}"));
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::System)?;
     // Also when a panic ends it.
@@ -46,7 +51,9 @@ pub(crate) fn check(flags: &ArgMatches) -> Result<(), ServeError> {
     let (machine, variables) = (Machine::probe(), env::vars_os().collect());
     let mut effective = configure(&Sources { flags: flags.clone(), variables, machine })?;
     warning(&effective.config).inspect(|words| terminal::say(&format!("warning: {words}")));
-    within(&mut effective, &machine).inspect(|words| terminal::say(&format!("warning: {words}")));
+    for words in within(&mut effective, &machine) {
+        terminal::say(&format!("warning: {words}"));
+    }
     let text = match (flags.get_flag("print"), flags.get_flag("json")) {
         (false, _) => "the configuration is fine\n".to_owned(),
         (true, false) => effective.to_toml(),
@@ -71,14 +78,17 @@ fn warning(config: &Config) -> Option<&'static str> {
     )
 }
 
-/// No more connections than there are files for: the machine's limit is not the user's mistake.
-fn within(effective: &mut Effective, machine: &Machine) -> Option<String> {
-    let set = effective.bound_connections(machine)?;
-    Some(format!(
-        "{set} connections are set and only {} are possible, because {} files may be open; raise \
-         the limit of open files (ulimit -n, LimitNOFILE=)",
-        effective.config.connections_max, machine.open_files_max,
-    ))
+/// No more connections and fetches than there are files for: the machine's limit is not the
+/// user's mistake.
+fn within(effective: &mut Effective, machine: &Machine) -> Vec<String> {
+    let files = machine.open_files_max;
+    let words = |Lowered { what, set, possible, .. }| {
+        format!(
+            "{set} {what} are set and only {possible} are possible, because {files} files may be \
+             open; raise the limit of open files (ulimit -n, LimitNOFILE=)"
+        )
+    };
+    effective.bound_by_files(machine).into_iter().map(words).collect()
 }
 
 async fn run(
@@ -233,11 +243,12 @@ mod tests {
 
     #[test]
     fn connections_are_bounded_by_open_files() {
-        let machine = Machine { cores: 1, budget_bytes: 1 << 30, open_files_max: 1_024 };
+        let budget_bytes = 1 << 30;
+        let machine = Machine { cores: 1, budget_bytes, open_files_max: 1_024, fetches: 0 };
         let flags = clap::Command::new("fanfare").args(settings::arguments());
         let flags = flags.get_matches_from(["fanfare", "--connections-max", "10_000"]);
         let mut effective = settings::load(&flags, &[], &machine).unwrap();
-        assert!(within(&mut effective, &machine).unwrap().starts_with("10000 connections are set"));
+        assert!(within(&mut effective, &machine)[0].starts_with("10000 connections are set"));
         assert_eq!(effective.config.connections_max, 1_024 - FILES_RESERVED);
         let line = "connections_max = 448  # --connections-max: lowered from 10_000, as 1024 files \
                     may be open";

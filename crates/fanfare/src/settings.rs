@@ -104,7 +104,7 @@ fn resolve(
     let from_variables = layers::variables(variables, &mut problems);
     let mut draft = Draft::new();
     let given = [file.given, from_variables, layers::flags(flags), top];
-    let machine = with_budget(machine, &given);
+    let machine = with_given(machine, &given, !file.upstreams.is_empty());
     for layer in [layers::defaults(&machine)].into_iter().chain(given) {
         draft.lay(layer, &mut problems);
     }
@@ -113,12 +113,18 @@ fn resolve(
     draft.finish(problems)
 }
 
-/// The machine with the memory that was given to the process: defaults are made from it. A wrong
-/// one is told of when its layer is laid.
-fn with_budget(machine: &Machine, layers: &[Vec<Given>]) -> Machine {
-    let given = layers.iter().flatten().rev().find(|given| given.row.key == MEMORY_MAX);
-    let bytes = given.and_then(|given| Unit::Bytes.parse(given.texts.first()?).ok());
-    Machine { budget_bytes: bytes.unwrap_or(machine.budget_bytes), ..*machine }
+/// The machine with what was given of it to the process and to fetches: defaults are made from it.
+/// What is wrong is told of when its layer is laid.
+fn with_given(machine: &Machine, layers: &[Vec<Given>], has_upstreams: bool) -> Machine {
+    let given = |key, unit: Unit| {
+        let given = layers.iter().flatten().rev().find(|given| given.row.key == key)?;
+        unit.parse(given.texts.first()?).ok()
+    };
+    let budget_bytes = given(MEMORY_MAX, Unit::Bytes).unwrap_or(machine.budget_bytes);
+    let fetches = given(UPSTREAM_FETCHES_MAX, Unit::Count);
+    let fetches = fetches.unwrap_or_else(|| machine.fetches_default());
+    let machine = Machine { budget_bytes, ..*machine };
+    if has_upstreams { machine.with_fetches(fetches) } else { machine }
 }
 
 /// The table of settings as Markdown: the README holds exactly this.
@@ -139,6 +145,7 @@ pub(crate) fn markdown() -> String {
 }
 
 const MEMORY_MAX: &str = "memory_max";
+const UPSTREAM_FETCHES_MAX: &str = "upstream_fetches_max";
 const CONFIG: &str = "config";
 const CONFIG_VARIABLE: &str = "FANFARE_CONFIG";
 const CONFIG_HELP: &str = "A TOML file with settings by key; flags and variables win over it";
@@ -153,7 +160,8 @@ mod tests {
 
     use super::*;
 
-    const MACHINE: Machine = Machine { cores: 4, budget_bytes: 4 << 30, open_files_max: 20_000 };
+    const MACHINE: Machine =
+        Machine { cores: 4, budget_bytes: 4 << 30, open_files_max: 20_000, fetches: 0 };
 
     fn read(flags: &[&str], variables: &[(&str, &str)], text: &str) -> Result<Config, Wrong> {
         effective(flags, variables, text).map(|effective| effective.config)
@@ -360,7 +368,7 @@ mod tests {
             ("allowed_hosts = [\"a.example\", \"b.example\", \"*\"]", "--allowed-host"),
             ("cors_origins = []", "default"),
             ("insecure_open = true", "FANFARE_INSECURE_OPEN"),
-            ("connections_max = 19_424", "default: open files \u{2212} 576"),
+            ("connections_max = 19_424", CONNECTIONS_SOURCE),
             ("workers = 3", "FANFARE_WORKERS"),
             ("memory_max = \"1GiB\"", "f.toml:2"),
             ("rings_bytes_max = \"512MiB\"", "default: half of --memory-max"),
@@ -381,6 +389,37 @@ mod tests {
             lines.map(str::to_owned).collect()
         };
         assert_eq!(bare(&again.to_toml()), bare(&toml));
+    }
+
+    const CONNECTIONS_SOURCE: &str =
+        "default: open files \u{2212} 576, with [[upstreams]] less --upstream-fetches-max";
+
+    #[test]
+    fn connections_leave_files_for_fetches_where_there_are_upstreams() {
+        let upstream = "[[upstreams]]\nname = \"u\"\nurl = \"http://api.example\"\n\
+                        paths = [\"*\"]\nallow_http = true\n";
+        let read = |flags: &[&str], text: &str| {
+            let config = read(flags, &[], text).unwrap();
+            (config.connections_max, config.upstream_fetches_max)
+        };
+        let peers = 20_000 - FILES_RESERVED;
+        assert_eq!(read(&[], ""), (peers, 1_000));
+        assert_eq!(read(&[], upstream), (peers - 1_000, 1_000));
+        assert_eq!(read(&["--upstream-fetches-max", "5"], upstream), (peers - 5, 5));
+        let by_file = format!("upstream_fetches_max = 7\n{upstream}");
+        assert_eq!(read(&[], &by_file), (peers - 7, 7));
+        assert_eq!(read(&["--upstream-fetches-max", "5"], &by_file), (peers - 5, 5));
+        assert_eq!(read(&["--upstream-fetches-max", "5"], ""), (peers, 5));
+        // More than there are files for does not leave connections without any.
+        let bounded = |flags: &[&str]| {
+            let mut effective = effective(flags, &[], upstream).unwrap();
+            let lowered = effective.bound_by_files(&MACHINE).len();
+            (effective.config.connections_max, effective.config.upstream_fetches_max, lowered)
+        };
+        let many = ["--upstream-fetches-max", "1_000_000"];
+        assert_eq!(bounded(&many), (peers / 2, peers / 2, 1));
+        assert_eq!(bounded(&["--connections-max", "20_000"]), (peers - 1_000, 1_000, 1));
+        assert_eq!(bounded(&[]), (peers - 1_000, 1_000, 0));
     }
 
     #[test]
@@ -413,8 +452,10 @@ mod tests {
     fn small_machines_have_valid_defaults() {
         let flags = Command::new("fanfare").no_binary_name(true).args(arguments());
         let flags = flags.try_get_matches_from([""; 0]).unwrap();
-        let tiny = Machine { cores: 1, budget_bytes: 64 << 20, open_files_max: 64 };
-        let huge = Machine { cores: 512, budget_bytes: 64 << 40, open_files_max: u64::MAX };
+        let budget_bytes = 64 << 20;
+        let tiny = Machine { cores: 1, budget_bytes, open_files_max: 64, fetches: 0 };
+        let budget_bytes = 64 << 40;
+        let huge = Machine { cores: 512, budget_bytes, open_files_max: u64::MAX, fetches: 0 };
         for machine in [tiny, huge] {
             assert!(resolve(&flags, &[], None, &machine, Vec::new()).is_ok(), "{machine:?}");
         }

@@ -74,6 +74,18 @@ impl Change {
     }
 }
 
+/// A setting that asks for more files than there are.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    key: &'static str,
+    /// What has the files.
+    pub(crate) what: &'static str,
+    /// How many were set.
+    pub(crate) set: usize,
+    /// How many hold.
+    pub(crate) possible: usize,
+}
+
 /// One `[[channels]]` table.
 #[derive(Debug)]
 struct Channels {
@@ -127,25 +139,30 @@ impl Effective {
         changes
     }
 
-    /// Bounds the connections by the files that may be open, which is not the user's mistake.
-    /// Answers what was set if that is more.
-    pub(crate) fn bound_connections(&mut self, machine: &Machine) -> Option<usize> {
-        let possible = usize::try_from(machine.connections_max()).unwrap_or(usize::MAX).max(1);
-        let set = self.config.connections_max;
-        if set <= possible {
-            return None;
+    /// Bounds fetches and connections by the files that may be open, which is not the user's
+    /// mistake. Answers what was set and is more.
+    pub(crate) fn bound_by_files(&mut self, machine: &Machine) -> Vec<Lowered> {
+        let mut lowered = Vec::new();
+        let mut machine = *machine;
+        if !self.config.upstreams.is_empty() {
+            let set = &mut self.config.upstream_fetches_max;
+            lowered.extend(lower("upstream_fetches_max", "fetches", set, machine.fetches_max()));
+            machine = machine.with_fetches(*set as u64);
         }
-        self.config.connections_max = possible;
-        let of_key = |setting: &&mut Setting| setting.row.key == "connections_max";
-        if let Some(setting) = self.settings.iter_mut().find(of_key) {
-            setting.texts = vec![possible.to_string()];
-            setting.note = Some(format!(
-                "lowered from {}, as {} files may be open",
-                Unit::Count.show(set as u64),
-                machine.open_files_max
-            ));
+        let set = &mut self.config.connections_max;
+        lowered.extend(lower("connections_max", "connections", set, machine.connections_max()));
+        for Lowered { key, set, possible, .. } in &lowered {
+            let of_key = |setting: &&mut Setting| setting.row.key == *key;
+            if let Some(setting) = self.settings.iter_mut().find(of_key) {
+                setting.texts = vec![possible.to_string()];
+                setting.note = Some(format!(
+                    "lowered from {}, as {} files may be open",
+                    Unit::Count.show(*set as u64),
+                    machine.open_files_max
+                ));
+            }
         }
-        Some(set)
+        lowered
     }
 
     /// A configuration file whose comments say where each value came from.
@@ -331,6 +348,19 @@ impl Source {
             Self::Place(at) => place(at),
         }
     }
+}
+
+/// Lowers a number to what is possible, if it is more.
+fn lower(
+    key: &'static str,
+    what: &'static str,
+    number: &mut usize,
+    possible: u64,
+) -> Option<Lowered> {
+    let possible = usize::try_from(possible).unwrap_or(usize::MAX);
+    let set = *number;
+    *number = set.min(possible);
+    (possible < set).then_some(Lowered { key, what, set, possible })
 }
 
 /// A place without the key, which stands beside it.

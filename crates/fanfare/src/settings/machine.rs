@@ -15,6 +15,8 @@ pub(crate) struct Machine {
     pub(crate) budget_bytes: u64,
     /// Files that it may hold open.
     pub(crate) open_files_max: u64,
+    /// Fetches of upstreams that are to have files at once; none where there are no upstreams.
+    pub(crate) fetches: u64,
 }
 
 impl Machine {
@@ -24,6 +26,7 @@ impl Machine {
             cores: thread::available_parallelism().map_or(1, |cores| cores.get() as u64),
             budget_bytes: budget(memory_bytes()),
             open_files_max: raise_open_files(),
+            fetches: 0,
         }
     }
 
@@ -32,8 +35,29 @@ impl Machine {
         Budgeted(self.budget_bytes)
     }
 
-    /// Connections for which there are files: the rest is for operators, refusals and the hub.
+    /// Connections for which there are files: the rest is for operators, refusals, the hub, and
+    /// fetches, so that those never keep anybody out.
     pub(crate) fn connections_max(&self) -> u64 {
+        self.peers_max().saturating_sub(self.fetches).max(1)
+    }
+
+    /// Fetches for which there are files: half of them is for who reads what is fetched.
+    pub(crate) fn fetches_max(&self) -> u64 {
+        (self.peers_max() / 2).max(1)
+    }
+
+    /// Fetches unless a setting says otherwise.
+    pub(crate) fn fetches_default(&self) -> u64 {
+        self.fetches_max().min(FETCHES)
+    }
+
+    /// The machine with files for so many fetches, or for as many as it has files for.
+    pub(crate) fn with_fetches(self, fetches: u64) -> Self {
+        Self { fetches: fetches.min(self.fetches_max()), ..self }
+    }
+
+    /// Connections and fetches for which there are files.
+    fn peers_max(&self) -> u64 {
         self.open_files_max.saturating_sub(FILES_RESERVED as u64)
     }
 }
@@ -86,6 +110,8 @@ const MIB: u64 = 1 << 20;
 pub(crate) const BUDGET_BYTES_MIN: u64 = 64 << 20;
 /// See [`BUDGET_BYTES_MIN`].
 pub(crate) const BUDGET_BYTES_MAX: u64 = 64 << 40;
+/// Fetches of a machine that has files for them.
+const FETCHES: u64 = 1_000;
 /// Taken where the memory cannot be found out.
 const MEMORY_BYTES_UNKNOWN: u64 = 1024 * 1024 * 1024;
 
@@ -104,6 +130,24 @@ mod tests {
     fn the_budget_is_half_of_the_memory_in_whole_mebibytes() {
         assert_eq!(budget((1 << 30) + 4_096), 512 << 20);
         assert_eq!(budget(1 << 20), BUDGET_BYTES_MIN);
+    }
+
+    #[test]
+    fn fetches_have_files_that_connections_have_not() {
+        let reserved = FILES_RESERVED as u64;
+        let of = |peers| {
+            let open_files_max = reserved + peers;
+            Machine { cores: 1, budget_bytes: BUDGET_BYTES_MIN, open_files_max, fetches: 0 }
+        };
+        let most = of(3_000);
+        assert_eq!((most.connections_max(), most.fetches_max()), (3_000, 1_500));
+        assert_eq!((most.fetches_default(), of(448).fetches_default()), (1_000, 224));
+        assert_eq!(most.with_fetches(1_000).connections_max(), 2_000);
+        assert_eq!((of(1).connections_max(), of(1).fetches_max()), (1, 1));
+        for peers in 2..9 {
+            let most = of(peers).with_fetches(u64::MAX);
+            assert!(most.connections_max() + most.fetches + reserved <= most.open_files_max);
+        }
     }
 
     #[test]

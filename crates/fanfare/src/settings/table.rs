@@ -108,9 +108,12 @@ mod tests {
 
     #[test]
     fn the_words_of_a_default_have_the_number_of_the_code() {
-        let row = by_key("connections_max").unwrap();
-        let Fallback::Machine { words, .. } = row.default else { panic!("it has a default") };
-        assert!(words.ends_with(&format!(" {}", fanfare_server::limits::FILES_RESERVED)));
+        let files = format!("open files \u{2212} {}", fanfare_server::limits::FILES_RESERVED);
+        for key in ["connections_max", "upstream_fetches_max"] {
+            let row = by_key(key).unwrap();
+            let Fallback::Machine { words, .. } = row.default else { panic!("it has a default") };
+            assert!(words.contains(&files), "{key}");
+        }
     }
 
     #[test]

@@ -15,8 +15,8 @@ pub(super) static ROWS: &[Row] = &[
         variable: "FANFARE_CONNECTIONS_MAX",
         key: "connections_max",
         default: Fallback::Machine {
-            words: "open files \u{2212} 576",
-            find: |machine| machine.connections_max().clamp(1, CONNECTIONS_MAX),
+            words: "open files \u{2212} 576, with [[upstreams]] less --upstream-fetches-max",
+            find: |machine| machine.connections_max().min(CONNECTIONS_MAX),
         },
         value: Value::Number {
             unit: Unit::Count,

@@ -2,6 +2,7 @@
 
 use super::{KIB, MIB, whole};
 use crate::settings::{
+    machine::Machine,
     row::{Fallback, Row, Set, Value},
     unit::Unit,
 };
@@ -12,7 +13,10 @@ pub(super) static ROWS: &[Row] = &[
         flag: "--upstream-fetches-max",
         variable: "FANFARE_UPSTREAM_FETCHES_MAX",
         key: "upstream_fetches_max",
-        default: Fallback::Text("1_000"),
+        default: Fallback::Machine {
+            words: "1_000, or half of open files \u{2212} 576 if that is less",
+            find: Machine::fetches_default,
+        },
         value: Value::Number {
             unit: Unit::Count,
             range: 0..=1_000_000,
