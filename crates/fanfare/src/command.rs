@@ -12,7 +12,7 @@ use clap_complete::Shell;
 
 use crate::{
     client::{
-        hub::{ClientError, Hub},
+        hub::{ClientError, Hub, near},
         publish::{Format, Input, Publish},
         subscribe::Subscribe,
     },
@@ -135,8 +135,7 @@ fn subscribe() -> Command {
 }
 
 fn url() -> Arg {
-    let help = format!("The hub [default: {URL_DEFAULT}; env: {URL_VARIABLE}]");
-    Arg::new("url").long("url").value_name("URL").help(help)
+    PUBLIC.argument("The hub")
 }
 
 /// What `fanfare publish` was told.
@@ -175,20 +174,47 @@ pub(crate) fn to_subscribe(flags: &ArgMatches) -> Result<Subscribe, ClientError>
 }
 
 fn hub(flags: &ArgMatches) -> Result<Hub, ClientError> {
-    to_hub(flags, ["url", "--url", URL_VARIABLE, URL_DEFAULT])
+    PUBLIC.find(flags)
 }
 
-/// The hub that a flag names, by its key and as typed, or else a variable, or else the default.
-fn to_hub(
-    flags: &ArgMatches,
-    [key, flag, variable, default]: [&'static str; 4],
-) -> Result<Hub, ClientError> {
-    if let Some(url) = text(flags, key) {
-        return Hub::parse(&url, flag);
+/// A listener of a hub, and how commands find it.
+struct Listener {
+    /// The key of the flag with its URL.
+    key: &'static str,
+    /// The flag, as typed.
+    flag: &'static str,
+    /// The variable with its URL.
+    variable: &'static str,
+    /// The key of the hub's own setting of where it listens, and the variable of that.
+    setting: [&'static str; 2],
+    /// Its URL if nobody says anything.
+    default: &'static str,
+}
+
+impl Listener {
+    fn argument(&self, what: &str) -> Arg {
+        let Self { key, flag, variable, setting: [_, setting], default } = self;
+        let help = format!(
+            "{what}\n[env: {variable}]\n[default: by {setting} or FANFARE_CONFIG, else {default}]"
+        );
+        Arg::new(*key).long(flag.trim_start_matches('-')).value_name("URL").help(help)
     }
-    match env::var_os(variable) {
-        Some(url) => Hub::parse(&url.to_string_lossy(), variable),
-        None => Hub::parse(default, flag),
+
+    /// The hub whose listener it is.
+    fn find(&self, flags: &ArgMatches) -> Result<Hub, ClientError> {
+        if let Some(url) = text(flags, self.key) {
+            return Hub::parse(&url, self.flag);
+        }
+        if let Some(url) = env::var_os(self.variable) {
+            return Hub::parse(&url.to_string_lossy(), self.variable);
+        }
+        let variables: Vec<_> = env::vars_os().collect();
+        let listener =
+            settings::listener(self.setting[0], &variables).map_err(ClientError::Settings)?;
+        match listener {
+            Some(listener) => Hub::parse(&format!("http://{}", near(listener)), self.setting[1]),
+            None => Hub::parse(self.default, self.flag),
+        }
     }
 }
 
@@ -196,8 +222,14 @@ fn text(flags: &ArgMatches, name: &str) -> Option<String> {
     flags.get_one::<String>(name).cloned()
 }
 
-const URL_DEFAULT: &str = "http://127.0.0.1:8080";
-const URL_VARIABLE: &str = "FANFARE_URL";
+/// That of publishers and subscribers.
+const PUBLIC: Listener = Listener {
+    key: "url",
+    flag: "--url",
+    variable: "FANFARE_URL",
+    setting: ["listen", "FANFARE_LISTEN"],
+    default: "http://127.0.0.1:8080",
+};
 const AFTER_HELP: &str = "\
 Each setting is also a variable, such as FANFARE_RING_AGE, and a key of the TOML file that --config
 or FANFARE_CONFIG names, such as ring_age. A flag wins over a variable, that over the file. In the

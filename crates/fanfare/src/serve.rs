@@ -1,12 +1,6 @@
 //! `fanfare serve` and `fanfare check`: from settings to a running hub, and to its end.
 
-use std::{
-    env,
-    error::Error,
-    fmt, io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-};
+use std::{env, error::Error, fmt, io, net::SocketAddr, sync::Arc};
 
 use clap::ArgMatches;
 use fanfare_server::{Config, ProcessCounts, Server, StartError};
@@ -14,7 +8,7 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client::amount,
+    client::{amount, hub::near},
     log::{FlushAtEnd, Log},
     notify::Notify,
     otlp::Exporter,
@@ -160,13 +154,7 @@ fn tell_settings(config: &Config, open_files_max: u64) {
 
 /// What a start prints: where the hub is, and two commands to try it.
 fn announcement(public: SocketAddr, admin: SocketAddr) -> String {
-    let mut near = public;
-    if public.ip().is_unspecified() {
-        near.set_ip(match public {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
+    let near = near(public);
     format!(
         "fanfare {VERSION}\n  \
          hub      http://{public}\n  \

@@ -14,12 +14,12 @@ mod table;
 mod unit;
 mod upstreams;
 
-use std::{ffi::OsString, fs};
+use std::{ffi::OsString, fs, net::SocketAddr};
 
 use clap::{Arg, ArgMatches, ValueHint};
 
 use self::{
-    draft::Draft,
+    draft::{Draft, address},
     effective::Effective,
     file::File,
     layers::Given,
@@ -69,6 +69,28 @@ pub(crate) fn load_with(
             let what = format!("the file {path} cannot be read: {error}");
             Err(Wrong { problems: vec![Problem::new(place, what)] })
         }
+    }
+}
+
+/// Where the variables, or the file that they name, have a hub listen, for those who look for it.
+/// `key` is that of the listener. What else is wrong there is for the hub to tell: one that runs
+/// must be found even while somebody edits its file.
+pub(crate) fn listener(
+    key: &str,
+    variables: &[(OsString, OsString)],
+) -> Result<Option<SocketAddr>, Wrong> {
+    let mut others = Vec::new();
+    let file = variables.iter().find(|(name, _)| name == CONFIG_VARIABLE).and_then(|(_, path)| {
+        let text = fs::read_to_string(path).ok()?;
+        Some(file::parse(&path.to_string_lossy(), &text, &mut others))
+    });
+    let from_file = file.unwrap_or_default().given;
+    let mut given = from_file.into_iter().chain(layers::variables(variables, &mut others));
+    let last = given.rfind(|given| given.row.key == key);
+    let Some(given) = last else { return Ok(None) };
+    match address(given.row, &given.texts) {
+        Ok(address) => Ok(Some(address)),
+        Err(what) => Err(Wrong { problems: vec![Problem::new(given.place, what)] }),
     }
 }
 

@@ -7,7 +7,7 @@ mod script;
 
 use std::{fs, net::TcpListener, path::Path, process::Command};
 
-use crate::script::{Script, answer, fanfare, json};
+use crate::script::{Script, answer, fanfare, fanfare_with, json};
 
 #[test]
 fn health_is_an_exit_code() {
@@ -42,6 +42,47 @@ fn a_hub_that_does_not_answer_is_not_healthy() {
     assert!(code == 1 && stderr.starts_with("fanfare: the hub did not answer\n"), "{stderr}");
     let (code, _, stderr) = fanfare(&script, &["health", "--admin-url", "hub:8081"], "");
     assert!(code == 64 && stderr.starts_with("fanfare: --admin-url: `hub:8081` is"), "{stderr}");
+}
+
+#[test]
+fn a_hub_is_found_where_its_settings_have_it_listen() {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("listens.toml");
+    let path = file.to_str().unwrap();
+    let anywhere = |script: &Script| script.url.replace("http://127.0.0.1", "0.0.0.0");
+    let health = |variables: &[(&str, &str)]| fanfare_with(variables, &["health"], "");
+    let well = (0, String::new(), String::new());
+    let script = || Script::new(&[answer("200 OK", "text/plain", "")]);
+
+    let hub = script();
+    assert_eq!(health(&[("FANFARE_ADMIN_LISTEN", &anywhere(&hub))]), well);
+    let request = &hub.requests()[0];
+    assert!(request.contains("\r\nhost: 127.0.0.1:"), "{request}");
+
+    // Half of the file is being edited, and that is not what is asked.
+    let hub = script();
+    fs::write(&file, format!("admin_listen = \"{}\"\nworkerss = 2\n", anywhere(&hub))).unwrap();
+    assert_eq!(health(&[("FANFARE_CONFIG", path), ("FANFARE_WORKERS", "x")]), well);
+
+    // The nearer word wins: a variable over the file, a URL over both.
+    let (hub, wrong) = (script(), "127.0.0.1:1");
+    let variables = [("FANFARE_CONFIG", path), ("FANFARE_ADMIN_LISTEN", &anywhere(&hub))];
+    fs::write(&file, format!("admin_listen = \"{wrong}\"\n")).unwrap();
+    assert_eq!(health(&variables), well);
+    let hub = script();
+    assert_eq!(health(&[("FANFARE_ADMIN_LISTEN", wrong), ("FANFARE_ADMIN_URL", &hub.url)]), well);
+
+    let said = "fanfare: FANFARE_ADMIN_LISTEN: `8081` is not an address; allowed: IP:PORT, such \
+                as [::1]:8080\n";
+    let outcome = health(&[("FANFARE_ADMIN_LISTEN", "8081")]);
+    assert_eq!(outcome, (64, String::new(), said.to_owned()));
+}
+
+#[test]
+fn publishers_find_it_the_same_way() {
+    let script = Script::new(&[json(r#"{"id": "e-1", "subscribers": 0}"#)]);
+    let listen = script.url.replace("http://127.0.0.1", "0.0.0.0");
+    let outcome = fanfare_with(&[("FANFARE_LISTEN", &listen)], &["publish", "news", "a"], "");
+    assert_eq!(outcome, (0, "e-1\n".to_owned(), String::new()));
 }
 
 const CHANNELS: &str = r#"{"channels": [

@@ -1,6 +1,10 @@
 //! A hub as its clients see it: an address, and requests to it over plain HTTP/1.1.
 
-use std::{error::Error, fmt, io};
+use std::{
+    error::Error,
+    fmt, io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -15,7 +19,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::{net::TcpStream, time::timeout};
 
-use crate::limits::{ANSWER_BYTES_MAX, CONNECT_TIME_MAX};
+use crate::{
+    limits::{ANSWER_BYTES_MAX, CONNECT_TIME_MAX},
+    settings::problem::Wrong,
+};
 
 /// Where a hub is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -87,6 +94,17 @@ impl Hub {
     }
 }
 
+/// Where this machine reaches a listener: one on all addresses is on loopback, too.
+pub(crate) fn near(mut listener: SocketAddr) -> SocketAddr {
+    if listener.ip().is_unspecified() {
+        listener.set_ip(match listener {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    listener
+}
+
 /// The path of a channel; a segment keeps nothing that a URL could read otherwise.
 pub(crate) fn channel_path(channel: &str) -> String {
     let segments: Vec<_> = channel.split('/').map(encode).collect();
@@ -150,6 +168,8 @@ pub(crate) enum ClientError {
         /// What was wrong and what is allowed.
         detail: Option<String>,
     },
+    /// Where the settings have the hub listen is no address; the user is at fault.
+    Settings(Wrong),
     /// The hub did not answer.
     Silent,
     /// The system refused something every process needs.
@@ -179,7 +199,7 @@ pub(crate) enum ClientError {
 impl ClientError {
     /// Whether the command was asked wrongly, before any hub was.
     pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::Url { .. } | Self::Usage(_))
+        matches!(self, Self::Settings(_) | Self::Url { .. } | Self::Usage(_))
     }
 
     /// What to do about it, where that is known.
@@ -206,6 +226,7 @@ impl fmt::Display for ClientError {
             }
             Self::Refused { title: Some(title), .. } => write!(f, "{}", title.escape_debug()),
             Self::Refused { status, .. } => write!(f, "the hub answered {status}"),
+            Self::Settings(wrong) => wrong.fmt(f),
             Self::Silent => f.write_str("the hub did not answer"),
             Self::System(_) => f.write_str("the system refused"),
             Self::Undrained(why) => f.write_str(why),
@@ -229,6 +250,7 @@ impl Error for ClientError {
             Self::Http(error) => Some(error),
             Self::NoHub(_)
             | Self::Refused { .. }
+            | Self::Settings(_)
             | Self::Silent
             | Self::Undrained(_)
             | Self::Unwell { .. }
@@ -267,6 +289,17 @@ mod tests {
         ] {
             let error = Hub::parse(url, "--url").unwrap_err().to_string();
             assert_eq!(error, format!("--url: `{url}` is wrong: {why}"));
+        }
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_on_loopback() {
+        for (listener, expected) in [
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("[::]:80", "[::1]:80"),
+            ("10.0.0.7:80", "10.0.0.7:80"),
+        ] {
+            assert_eq!(near(listener.parse().unwrap()).to_string(), expected);
         }
     }
 

@@ -228,6 +228,7 @@ fn is_final(error: &ClientError) -> bool {
         | ClientError::Undrained(_)
         | ClientError::Unwell { .. }
         | ClientError::Url { .. }
+        | ClientError::Settings(_)
         | ClientError::Usage(_) => true,
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
-use super::{text, to_hub};
+use super::{Listener, text};
 use crate::client::{
     admin::Admin,
     channels::{Channels, Query},
@@ -135,15 +135,18 @@ pub(crate) fn to_health(flags: &ArgMatches) -> Result<Health, ClientError> {
 }
 
 fn admin_url() -> Arg {
-    let help = format!(
-        "The operators' listener of the hub\n[default: {URL_DEFAULT}; env: {URL_VARIABLE}]"
-    );
-    Arg::new("admin-url").long("admin-url").value_name("URL").help(help)
+    ADMIN.argument("The operators' listener of the hub")
 }
 
 fn admin(flags: &ArgMatches) -> Result<Admin, ClientError> {
-    to_hub(flags, ["admin-url", "--admin-url", URL_VARIABLE, URL_DEFAULT]).map(Admin::new)
+    ADMIN.find(flags).map(Admin::new)
 }
 
-const URL_DEFAULT: &str = "http://127.0.0.1:8081";
-const URL_VARIABLE: &str = "FANFARE_ADMIN_URL";
+/// That of operators.
+const ADMIN: Listener = Listener {
+    key: "admin-url",
+    flag: "--admin-url",
+    variable: "FANFARE_ADMIN_URL",
+    setting: ["admin_listen", "FANFARE_ADMIN_LISTEN"],
+    default: "http://127.0.0.1:8081",
+};

@@ -187,11 +187,7 @@ impl Draft {
 /// Reads a setting's texts and keeps the value, or says what is wrong and what is allowed.
 fn apply(row: &Row, texts: &[String], config: &mut Config) -> Result<(), String> {
     match &row.value {
-        Value::Address(set) => {
-            let text = one(texts)?;
-            let address = text.parse().map_err(|_| not(row, text, "an address"))?;
-            set(config, address);
-        }
+        Value::Address(set) => set(config, address(row, texts)?),
         Value::Choice { of, set } => {
             let chosen = choice(row, texts, of)?;
             match set {
@@ -237,6 +233,12 @@ fn apply_to_channels(
         }
         _ => Err("is not a setting of channels".to_owned()),
     }
+}
+
+/// Reads the texts of a listener.
+pub(super) fn address(row: &Row, texts: &[String]) -> Result<SocketAddr, String> {
+    let text = one(texts)?;
+    text.parse().map_err(|_| not(row, text, "an address"))
 }
 
 fn choice(row: &Row, texts: &[String], of: &[&'static str]) -> Result<&'static str, String> {

@@ -88,9 +88,18 @@ pub(crate) fn stream(events: &str) -> String {
 
 /// Runs a command on a hub: exit code, standard output, standard error.
 pub(crate) fn fanfare(script: &Script, arguments: &[&str], input: &str) -> (i32, String, String) {
+    let variables = [("FANFARE_URL", &*script.url), ("FANFARE_ADMIN_URL", &*script.url)];
+    fanfare_with(&variables, arguments, input)
+}
+
+/// The same with nothing but these variables.
+pub(crate) fn fanfare_with(
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+    input: &str,
+) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    command.args(arguments).env_clear();
-    command.env("FANFARE_URL", &script.url).env("FANFARE_ADMIN_URL", &script.url);
+    command.args(arguments).env_clear().envs(variables.iter().copied());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
