@@ -3,11 +3,13 @@
 
 pub(crate) mod admin;
 pub(crate) mod amount;
+pub(crate) mod cancel;
 pub(crate) mod channels;
 pub(crate) mod drain;
 pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod publish;
+pub(crate) mod status;
 pub(crate) mod subscribe;
 pub(crate) mod top;
 

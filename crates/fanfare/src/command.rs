@@ -12,8 +12,10 @@ use clap_complete::Shell;
 
 use crate::{
     client::{
+        cancel::Cancel,
         hub::{ClientError, Hub, near},
         publish::{Format, Input, Publish},
+        status::Status,
         subscribe::Subscribe,
     },
     settings,
@@ -32,6 +34,8 @@ pub(crate) fn shown() -> Command {
         serve.args(settings::arguments()).after_help(AFTER_HELP),
         publish(),
         subscribe(),
+        status(),
+        cancel(),
         operator::channels(),
         operator::top(),
         operator::drain(),
@@ -134,6 +138,27 @@ fn subscribe() -> Command {
         .arg(option("json").action(ArgAction::SetTrue).help("Print id, type and data as JSON"))
 }
 
+fn status() -> Command {
+    let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
+    Command::new("status")
+        .about("Say whether a channel is open, how it ended, and what it has")
+        .arg(Arg::new("channel").value_name("CHANNEL").required(true))
+        .arg(url())
+        .arg(json.help("Print a line of JSON, as the hub tells it"))
+        .after_help("It exits with 1 if there never was such a channel, or it has expired.")
+}
+
+fn cancel() -> Command {
+    Command::new("cancel")
+        .about("Ask the producer of a channel to stop; prints what becomes of the channel")
+        .arg(Arg::new("channel").value_name("CHANNEL").required(true))
+        .arg(url())
+        .after_help(
+            "`cancelling`: the wish is stored, also for a producer that is still to come; it closes \
+             the channel.\n`closed`: the channel had ended, or its producer was gone.",
+        )
+}
+
 fn url() -> Arg {
     PUBLIC.argument("The hub")
 }
@@ -171,6 +196,17 @@ pub(crate) fn to_subscribe(flags: &ArgMatches) -> Result<Subscribe, ClientError>
         last: text(flags, "last"),
         json: flags.get_flag("json"),
     })
+}
+
+/// What `fanfare status` was told.
+pub(crate) fn to_status(flags: &ArgMatches) -> Result<Status, ClientError> {
+    let channel = text(flags, "channel").unwrap_or_default();
+    Ok(Status { hub: hub(flags)?, channel, json: flags.get_flag("json") })
+}
+
+/// What `fanfare cancel` was told.
+pub(crate) fn to_cancel(flags: &ArgMatches) -> Result<Cancel, ClientError> {
+    Ok(Cancel { hub: hub(flags)?, channel: text(flags, "channel").unwrap_or_default() })
 }
 
 fn hub(flags: &ArgMatches) -> Result<Hub, ClientError> {

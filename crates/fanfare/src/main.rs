@@ -21,7 +21,7 @@ use std::{env, future::Future, io, process::ExitCode};
 use mimalloc::MiMalloc;
 
 use crate::{
-    client::{channels, drain, health, hub::ClientError, publish, subscribe, top},
+    client::{cancel, channels, drain, health, hub::ClientError, publish, status, subscribe, top},
     command::operator,
 };
 
@@ -40,6 +40,8 @@ fn main() -> ExitCode {
         Some(("check", flags)) => served(serve::check(flags)),
         Some(("publish", flags)) => asked(command::to_publish(flags), publish::run),
         Some(("subscribe", flags)) => asked(command::to_subscribe(flags), subscribe::run),
+        Some(("status", flags)) => asked(command::to_status(flags), status::run),
+        Some(("cancel", flags)) => asked(command::to_cancel(flags), cancel::run),
         Some(("channels", flags)) => asked(operator::to_channels(flags), channels::run),
         Some(("top", flags)) => asked(operator::to_top(flags), top::run),
         Some(("drain", flags)) => asked(operator::to_drain(flags), drain::run),

@@ -164,3 +164,50 @@ fn subscribe_does_not_take_a_page_for_a_stream() {
     let said = "fanfare: what answers is not a stream of events\n";
     assert_eq!(outcome, (1, String::new(), said.to_owned()));
 }
+
+#[test]
+fn the_status_of_a_channel_is_for_people_or_as_it_came() {
+    let told = r#"{"channel":"chat/4 2","state":"closed","reason":"done","first_id":"e-7",
+        "last_id":"e-90","events":1084,"bytes":19320,"kept":{"events":84,"bytes":29064},
+        "subscribers":2,"publishing":0,"created_at":1767225600000,"updated_at":1767225604200,
+        "closed_at":1767225605000}"#
+        .replace("\n        ", "");
+    let words = "\
+state        closed (done)
+events       1,084, 19 KiB
+kept         84, e-7 to e-90
+subscribers  2
+streaming    0
+created      2026-01-01T00:00:00Z
+updated      2026-01-01T00:00:04Z
+closed       2026-01-01T00:00:05Z
+";
+    for (flags, stdout) in [(&[][..], words.to_owned()), (&["--json"], format!("{told}\n"))] {
+        let script = Script::new(&[json(&told)]);
+        let arguments = [&["status", "chat/4 2"], flags].concat();
+        assert_eq!(fanfare(&script, &arguments, ""), (0, stdout, String::new()));
+        let request = &script.requests()[0];
+        assert!(request.starts_with("get /status/chat/4%202 http/1.1\r\n"), "{request}");
+    }
+}
+
+#[test]
+fn cancel_says_what_became_of_the_channel() {
+    let accepted = r#"{"channel": "a", "state": "cancelling", "reason": null}"#;
+    let closed = r#"{"channel": "a", "state": "closed", "reason": "cancelled"}"#;
+    for (status, body, said) in [
+        ("202 Accepted", accepted, "cancelling: its producer is asked to stop\n"),
+        ("200 OK", closed, "closed (cancelled)\n"),
+    ] {
+        let script = Script::new(&[answer(status, "application/json", body)]);
+        let outcome = fanfare(&script, &["cancel", "a"], "");
+        assert_eq!(outcome, (0, said.to_owned(), String::new()));
+        let request = &script.requests()[0];
+        assert!(request.starts_with("post /cancel/a http/1.1\r\n"), "{request}");
+    }
+    for body in ["<p>", "{}"] {
+        let script = Script::new(&[answer("200 OK", "text/html", body)]);
+        let said = "fanfare: what answers is not a hub\n".to_owned();
+        assert_eq!(fanfare(&script, &["cancel", "a"], ""), (1, String::new(), said));
+    }
+}

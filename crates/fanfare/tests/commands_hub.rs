@@ -70,6 +70,26 @@ fn a_drain_sends_everybody_away_and_is_taken_back() {
 }
 
 #[test]
+fn a_channel_is_looked_at_and_cancelled() {
+    let hub = Hub::start(&[]);
+    let (code, stdout, stderr) = fanfare(&hub, &["status", "chat/1"]);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("the channel never was, or it has expired"), "{stderr}");
+    // The wish waits for a producer to come.
+    let asked = "cancelling: its producer is asked to stop\n";
+    assert_eq!(fanfare(&hub, &["cancel", "chat/1"]), (0, asked.to_owned(), String::new()));
+    let (code, stdout, stderr) = fanfare(&hub, &["status", "chat/1"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.starts_with(&format!("state        {asked}events       0, 0 B\n")), "{stdout}");
+    assert_eq!(fanfare(&hub, &["publish", "chat/1", "x", "--close"]).0, 0);
+    let closed = (0, "closed (done)\n".to_owned(), String::new());
+    assert_eq!(fanfare(&hub, &["cancel", "chat/1"]), closed);
+    let (_, stdout, _) = fanfare(&hub, &["status", "chat/1", "--json"]);
+    let status: Value = stdout.parse().unwrap();
+    assert_eq!((&status["reason"], &status["events"]), (&"done".into(), &1.into()));
+}
+
+#[test]
 fn the_public_listener_is_not_the_operators_one() {
     let hub = Hub::start(&[]);
     let public = format!("http://{}", hub.public());

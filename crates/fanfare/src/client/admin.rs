@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::{Method, Response, StatusCode, body::Incoming, header::ACCEPT};
+use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::hub::{self, ClientError, Hub};
+use super::hub::{ClientError, Hub};
 use crate::limits::ADMIN_ANSWER_TIME_MAX;
 
 /// The operators' listener of a hub.
@@ -41,11 +39,7 @@ impl Admin {
         path: &str,
     ) -> Result<T, ClientError> {
         let asking = async {
-            let response = self.send(method, path).await?;
-            if !response.status().is_success() {
-                return Err(hub::refusal(response).await);
-            }
-            let body = hub::text(response.into_body()).await?;
+            let body = self.hub.answer(method, path).await?;
             serde_json::from_str(&body).map_err(|_| {
                 ClientError::NoHub("what answers is not the operators' listener of a hub")
             })
@@ -59,16 +53,8 @@ impl Admin {
         path: &str,
         time: Duration,
     ) -> Result<StatusCode, ClientError> {
-        let asking = async { Ok(self.send(Method::GET, path).await?.status()) };
+        let asking = async { Ok(self.hub.ask(Method::GET, path).await?.status()) };
         self.within(time, asking).await
-    }
-
-    async fn send(&self, method: Method, path: &str) -> Result<Response<Incoming>, ClientError> {
-        let request = self.hub.request(path).method(method).header(ACCEPT, "application/json");
-        let request = request
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| ClientError::NoHub("the address of the question is too long"))?;
-        self.hub.send(request).await
     }
 
     async fn within<T>(

@@ -7,12 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
-    Request, Response, StatusCode, Uri,
+    Method, Request, Response, StatusCode, Uri,
     body::{Body, Incoming},
     client::conn::http1,
-    header::HOST,
+    header::{ACCEPT, HOST},
 };
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -92,6 +92,28 @@ impl Hub {
         tokio::spawn(async move { drop(connection.await) });
         sender.send_request(request).await.map_err(ClientError::Http)
     }
+
+    /// Sends a request without a body, for an answer in JSON.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request = self.request(path).method(method).header(ACCEPT, "application/json");
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(|_| ClientError::NoHub("the address of the question is too long"))?;
+        self.send(request).await
+    }
+
+    /// The text of its answer, if it is a good one.
+    pub(crate) async fn answer(&self, method: Method, path: &str) -> Result<String, ClientError> {
+        let response = self.ask(method, path).await?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
+        text(response.into_body()).await
+    }
 }
 
 /// Where this machine reaches a listener: one on all addresses is on loopback, too.
@@ -105,10 +127,16 @@ pub(crate) fn near(mut listener: SocketAddr) -> SocketAddr {
     listener
 }
 
-/// The path of a channel; a segment keeps nothing that a URL could read otherwise.
-pub(crate) fn channel_path(channel: &str) -> String {
+/// What is at a channel's name behind a prefix; a segment keeps nothing that a URL could read
+/// otherwise.
+pub(crate) fn path(prefix: &str, channel: &str) -> String {
     let segments: Vec<_> = channel.split('/').map(encode).collect();
-    format!("/channels/{}", segments.join("/"))
+    format!("{prefix}/{}", segments.join("/"))
+}
+
+/// The path of a channel.
+pub(crate) fn channel_path(channel: &str) -> String {
+    path("/channels", channel)
 }
 
 /// A text as part of a path or query.
