@@ -154,8 +154,8 @@ fn cancel() -> Command {
         .arg(Arg::new("channel").value_name("CHANNEL").required(true))
         .arg(url())
         .after_help(
-            "`cancelling`: the wish is stored, also for a producer that is still to come; it closes \
-             the channel.\n`closed`: the channel had ended, or its producer was gone.",
+            "`cancelling`: the wish is stored, also for a producer that is still to come; it \
+             closes the\nchannel. `closed`: the channel had ended, or its producer was gone.",
         )
 }
 
