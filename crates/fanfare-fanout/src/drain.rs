@@ -26,7 +26,7 @@ pub(crate) struct Drain {
     streaming: usize,
     /// How many of them were asked to.
     asked: usize,
-    /// Told once all are gone.
+    /// Told once all are gone, with how many were sent away.
     done: Option<oneshot::Sender<u64>>,
 }
 
@@ -91,11 +91,12 @@ impl Worker {
         while drain.asked < total && drain.departs_at_ms(drain.asked) <= elapsed_ms {
             drain.asked += 1;
         }
-        if from == total && self.members.is_empty() {
+        // However much of the period is left: streams may have ended, and their readers with them.
+        if self.members.is_empty() {
             if let Some(done) = drain.done.take() {
                 self.report(true);
                 // Nobody may be waiting any more.
-                done.send(total as u64).unwrap_or_default();
+                done.send(self.departed).unwrap_or_default();
             }
             return;
         }

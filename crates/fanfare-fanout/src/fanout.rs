@@ -194,7 +194,7 @@ impl Fanout {
     }
 
     /// Sends all subscribers away, spread over `period_ms`; resolves when the last is gone, with
-    /// how many there were.
+    /// how many it has sent away: others may have gone by themselves.
     pub async fn drain(&self, period_ms: u64) -> u64 {
         let mut drained = Vec::with_capacity(self.workers.len());
         for (index, worker) in self.workers.iter().enumerate() {

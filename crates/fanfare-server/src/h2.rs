@@ -18,6 +18,8 @@ mod tests;
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
+    future::pending,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -227,8 +229,9 @@ impl H2 {
         if reading.remove(stream) {
             members.feeds.remove(reading);
         }
-        self.subscribers.fetch_sub(1, Ordering::Relaxed);
+        // In this order: who sees that nobody is left sees where they went.
         lock(&self.counts).totals.count(reason);
+        self.subscribers.fetch_sub(1, Ordering::Release);
     }
 
     /// Counts what a stream was given: bytes, and the events that they are, if any.
@@ -272,8 +275,7 @@ impl H2 {
     }
 
     /// Sends all streams away, spread over a period; those with an open streaming publish last.
-    /// Resolves when the last is gone, with how many there were; or when it is taken back, with how
-    /// many it has sent away.
+    /// Resolves when the last is gone, or when it is taken back, with how many it has sent away.
     pub(crate) async fn drain(&self, period: Duration) -> u64 {
         let cancelled = {
             let mut members = lock(&self.members);
@@ -283,8 +285,8 @@ impl H2 {
             self.departed_before.store(self.departed_total(), Ordering::Relaxed);
             members.drain_cancelled.clone()
         };
-        let all = cancelled.run_until_cancelled(self.send_all_away(period)).await;
-        all.unwrap_or_else(|| self.drain_progress().departed)
+        cancelled.run_until_cancelled(self.send_all_away(period)).await;
+        self.drain_progress().departed
     }
 
     /// Takes a drain back: who was not asked to leave yet stays, and who comes from now on is
@@ -306,7 +308,7 @@ impl H2 {
         lock(&self.counts).totals.disconnects[Disconnect::Drain as usize]
     }
 
-    async fn send_all_away(&self, period: Duration) -> u64 {
+    async fn send_all_away(&self, period: Duration) {
         let began = Instant::now();
         let (streaming, others) = {
             let members = lock(&self.members);
@@ -318,15 +320,23 @@ impl H2 {
             };
             (flat(streaming), flat(others))
         };
-        let total = streaming.len() + others.len();
         let share = if streaming.is_empty() { 1.0 } else { DRAIN_STREAMING_FROM };
-        self.send_away(&others, began, period.mul_f32(share), began + period).await;
-        let from = began + period.mul_f32(share);
-        self.send_away(&streaming, from, period.mul_f32(1.0 - share), began + period).await;
-        while self.subscribers.load(Ordering::Relaxed) > 0 {
-            sleep(Duration::from_millis(POLL_MS)).await;
+        let asked = async {
+            self.send_away(&others, began, period.mul_f32(share), began + period).await;
+            let from = began + period.mul_f32(share);
+            self.send_away(&streaming, from, period.mul_f32(1.0 - share), began + period).await;
+            pending::<Infallible>().await
+        };
+        // However much of the period is left: streams may have ended, and their readers with them.
+        let gone = async {
+            while self.subscribers.load(Ordering::Acquire) > 0 {
+                sleep(Duration::from_millis(POLL_MS)).await;
+            }
+        };
+        tokio::select! {
+            never = asked => match never {},
+            () = gone => {}
         }
-        total as u64
     }
 
     async fn send_away(

@@ -224,6 +224,21 @@ async fn a_drain_can_be_watched_and_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_is_over_when_all_have_gone_by_themselves() {
+    let world = World::new(9, SlowPolicy::Gap);
+    let mut bodies: Vec<_> = (0..10).map(|_| world.subscribe(Start::Now, 0)).collect();
+    for body in &mut bodies {
+        read(body, 10).await;
+    }
+    let (h2, began) = (Arc::clone(&world.h2), Instant::now());
+    let drain = tokio::spawn(async move { h2.drain(Duration::from_secs(1_000)).await });
+    assert!(read(&mut bodies.remove(0), 50_000).await.aborted);
+    drop(bodies);
+    assert_eq!(drain.await.unwrap(), 1, "the others were not sent away");
+    assert!(began.elapsed() < Duration::from_secs(100));
+}
+
+#[tokio::test(start_paused = true)]
 async fn streams_are_counted_like_other_subscribers() {
     let world = World::new(99, SlowPolicy::Gap);
     (0..3).for_each(|_| _ = world.publish("old"));

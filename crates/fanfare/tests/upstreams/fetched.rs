@@ -239,6 +239,39 @@ fn there_are_so_many_fetches_at_once() {
 }
 
 #[test]
+fn a_drain_is_over_when_the_streams_are() {
+    let (end, ends) = mpsc::channel::<()>();
+    let ends = Mutex::new(ends);
+    let upstream = Upstream::start(move |socket| {
+        say(socket, STREAM);
+        say(socket, chunk(b"data: 1\n\n"));
+        ends.lock().unwrap().recv().unwrap();
+        say(socket, chunk(b""));
+    });
+    // Longer than the test waits for its end.
+    let mut hub = Hub::configured(
+        &table(&upstream.url(), "allow_private = true"),
+        &["--drain-period", "10m", "--workers", "1"],
+    );
+    let mut streams = [(); 3].map(|()| Stream::open(hub.public(), "/channels/a?open=0&from=start"));
+    fetch(&hub, "a");
+    streams.iter_mut().for_each(|stream| assert_eq!(stream.event().data, "1"));
+    let mut other = Stream::open(hub.public(), "/channels/b?open=0");
+    hub.terminate();
+    // Who reads nothing that is being fetched goes first, when the departures begin.
+    assert_eq!(other.event().kind(), "fanfare.reconnect");
+    end.send(()).unwrap();
+    for stream in &mut streams {
+        let told = stream.event();
+        assert_eq!((told.kind(), told.data.contains("done")), ("fanfare.end", true), "{told:?}");
+    }
+    drop((streams, other));
+    let exit = hub.wait();
+    assert_eq!(exit.code, Some(0), "{}", exit.said);
+    assert!(exit.said.contains("drained: 1 subscriber, all in time"), "{}", exit.said);
+}
+
+#[test]
 fn a_drain_waits_for_it_and_ends_it_at_its_cut() {
     let upstream = Upstream::start(|socket| {
         say(socket, STREAM);
