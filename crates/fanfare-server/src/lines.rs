@@ -6,6 +6,7 @@
 use std::mem;
 
 use bytes::{Buf, Bytes};
+use memchr::{memchr, memchr2};
 
 /// What ends a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,8 +68,8 @@ impl Lines {
             return Ok(None);
         }
         let end = match self.line_end {
-            LineEnd::Any => self.chunk.iter().position(|byte| matches!(byte, b'\r' | b'\n')),
-            LineEnd::Lf => self.chunk.iter().position(|byte| *byte == b'\n'),
+            LineEnd::Any => memchr2(b'\r', b'\n', &self.chunk),
+            LineEnd::Lf => memchr(b'\n', &self.chunk),
         };
         let bytes = self.begun.len() + end.unwrap_or(self.chunk.len());
         if bytes > self.bytes_max {

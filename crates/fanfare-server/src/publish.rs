@@ -11,7 +11,10 @@ use fanfare_core::{
     Change, ChannelName, CloseReason, Draft, EventType, IdempotencyKey, Placed, Producer,
     Publication, Published,
 };
-use hyper::{HeaderMap, Response, StatusCode, header, header::HeaderValue};
+use hyper::{
+    HeaderMap, Response, StatusCode, header,
+    header::{HeaderName, HeaderValue},
+};
 
 use crate::{
     address::Peer,
@@ -336,7 +339,7 @@ pub(crate) fn json_response(json: impl Into<Bytes>) -> Response<Body> {
 
 /// The media type of answers that are not streams of events.
 pub(crate) const JSON: &str = "application/json";
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const MEMORY: &str = "writing to memory cannot fail";
 /// Bytes that an ack usually has at most.
 const ACK_BYTES: usize = 64;
@@ -350,7 +353,7 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &'static str)| {
-            (header::HeaderName::from_static(name), HeaderValue::from_static(value))
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         let mut map = HeaderMap::new();
         for (name, value) in pairs.iter().map(pair) {
