@@ -281,15 +281,11 @@ impl Problem {
         Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
     }
 
-    /// As many upstreams are being fetched as may be.
-    pub(crate) fn upstreams_full(max: usize) -> Self {
-        let detail = format!(
-            "the hub fetches {max} streams of upstreams, its limit; try again in \
-             {RETRY_AFTER_FULL_S} s"
-        );
-        let problem = Self::new(Kind::UpstreamsFull, detail);
-        let problem = problem.with_limit("upstream_fetches_max", max);
-        Self { retry_after_s: Some(RETRY_AFTER_FULL_S), ..problem }
+    /// There is no room for one more fetch of an upstream.
+    pub(crate) fn upstreams_full(what: &str, name: &'static str, max: usize) -> Self {
+        let detail =
+            format!("the hub has {max} {what}, its limit; try again in {RETRY_AFTER_FULL_S} s");
+        Self::full(Kind::UpstreamsFull, detail, name, max)
     }
 
     /// The broker gave no answer, or one that is not known here.

@@ -15,6 +15,8 @@ use super::{Taken, Upstream, fetch::Fetch, tls::random_128};
 use crate::{
     address::Peer,
     body::Body,
+    budget::{BudgetMet, Charge},
+    limits::UPSTREAM_BYTES,
     metrics::Reached,
     problem::{Kind, Problem},
     publish::json_response,
@@ -52,12 +54,14 @@ pub(crate) async fn answer<B: Incoming>(
     let is_free = || is_free(state, &channel, must_be_new);
     let taken = state.upstreams.take(&channel, slots_max, is_free);
     let slot = taken.map_err(|refused| refused.told(state, slots_max))?;
+    let memory = memory(state)?;
     // Before the channel is there, so that no wish and no end of it is missed.
     let (watch, _) = state.hub.watch(&channel, false)?;
     let publishing = state.hub.begin_publishing(&channel, state.now_ms())?;
     let publishing = publishing.ok_or_else(closed)?;
     let (upstream, state) = (Arc::clone(&upstream), Arc::clone(state));
-    let fetch = Fetch { state, upstream, path, content_type, body, slot, watch, publishing, token };
+    let fetch =
+        Fetch { state, upstream, path, content_type, body, slot, memory, watch, publishing, token };
     tokio::spawn(fetch.run());
     Ok(accepted(&channel))
 }
@@ -104,6 +108,20 @@ async fn whole<B: Incoming>(state: &State, upload: &mut Upload<B>) -> Result<Byt
     upload.rest(state, Bytes::new(), bytes_max, too_large).await
 }
 
+/// Charges for what a fetch takes, which it has before its channel is there: one that a full hub
+/// refuses leaves nothing behind and can be asked for again.
+fn memory(state: &State) -> Result<Charge, Problem> {
+    let mut memory = state.sockets.charge();
+    match memory.resize(UPSTREAM_BYTES) {
+        Ok(()) => Ok(memory),
+        Err(BudgetMet(max)) => {
+            state.metrics.reached(Reached::SocketsBytes);
+            let what = "bytes of connections and streams";
+            Err(Problem::upstreams_full(what, "sockets_bytes_max", max))
+        }
+    }
+}
+
 /// Why a fetch gets no place.
 enum Refused {
     Problem(Problem),
@@ -123,7 +141,7 @@ impl Refused {
             Self::Taken(Taken::Channel) => busy(),
             Self::Taken(Taken::All) => {
                 state.metrics.reached(Reached::UpstreamFetches);
-                Problem::upstreams_full(slots_max)
+                Problem::upstreams_full("streams of upstreams", "upstream_fetches_max", slots_max)
             }
         }
     }

@@ -18,9 +18,8 @@ use tokio_util::task::{AbortOnDropHandle, task_tracker::TaskTrackerToken};
 
 use super::{Ended, Masks, Upstream, connect::connect, ended::Said, slots::Slot};
 use crate::{
-    limits::{
-        UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_BYTES, UPSTREAM_ERROR_BYTES_MAX, UPSTREAM_ERROR_MS_MAX,
-    },
+    budget::Charge,
+    limits::{UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_ERROR_BYTES_MAX, UPSTREAM_ERROR_MS_MAX},
     publish::{place, place_now},
     sse_body::SseBody,
     state::State,
@@ -38,6 +37,8 @@ pub(super) struct Fetch {
     pub(super) body: Bytes,
     /// The channel, and the place that the fetch has.
     pub(super) slot: Slot,
+    /// What it takes beside its body and events.
+    pub(super) memory: Charge,
     /// Tells of wishes and ends of the channel.
     pub(super) watch: Watch,
     /// Says that the channel is being published to.
@@ -81,7 +82,7 @@ impl Fetch {
 
     /// Closes the channel and tells who wants to know.
     async fn end(self, ended: &Ended, masks: &Masks) {
-        let Self { state, upstream, slot, publishing, token, watch, .. } = self;
+        let Self { state, upstream, slot, memory, publishing, token, watch, .. } = self;
         if let Some(change) = ended.change(&upstream.name, masks) {
             // It may have been closed meanwhile, and is as closed then.
             place_now(&state, slot.channel().clone(), change, None).await.ok();
@@ -95,15 +96,13 @@ impl Fetch {
             let status = ended.status();
             tracing::warn!(upstream, result, status, times, "a fetch of an upstream failed");
         }
-        // In this order: the channel is free when nobody publishes to it any more, and a drain
-        // goes on after that.
-        drop((watch, publishing, slot, token));
+        // In this order: the channel is free when nobody publishes to it any more, its place when
+        // there is memory for the next one, and a drain goes on after that.
+        drop((watch, publishing, memory, slot, token));
     }
 
     /// Publishes the whole stream, or says why not.
     async fn stream(&self, body: Bytes, masks: &Masks) -> Result<(), Ended> {
-        let mut charge = self.state.sockets.charge();
-        charge.resize(UPSTREAM_BYTES).map_err(|_| Ended::Full("no memory is left".to_owned()))?;
         let socket = connect(&self.upstream, self.state.upstreams.resolve).await?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(UPSTREAM_BUFFER_BYTES_MAX)

@@ -209,6 +209,22 @@ async fn the_hub_refuses_what_it_can_by_itself() {
 }
 
 #[tokio::test]
+async fn one_that_there_is_no_memory_for_is_refused_and_leaves_nothing() {
+    let (_listener, url) = listen().await;
+    let state = state(upstream(&url));
+    let mut others = state.sockets.charge();
+    others.resize(state.shares().sockets - 1).unwrap();
+    let body = || testing::chunks(["{\"stream\":true}"]);
+    let refused = ask(&state, "v1/chat", "channel=a", body()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::UpstreamsFull);
+    assert!(refused.detail().contains("bytes of connections and streams"), "{refused:?}");
+    assert_eq!(state.upstreams.taken(), 0);
+    assert!(state.hub.channel(&"a".parse_name()).is_none());
+    drop(others);
+    begin(&state, "a").await;
+}
+
+#[tokio::test]
 async fn a_closed_channel_takes_no_fetch() {
     let (_listener, url) = listen().await;
     let state = state(upstream(&url));
