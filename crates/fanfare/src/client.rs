@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod hub;
 pub(crate) mod publish;
 pub(crate) mod status;
+pub(crate) mod stream;
 pub(crate) mod subscribe;
 pub(crate) mod top;
 

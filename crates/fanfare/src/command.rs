@@ -14,8 +14,9 @@ use crate::{
     client::{
         cancel::Cancel,
         hub::{ClientError, Hub, near},
-        publish::{Format, Input, Publish},
+        publish::{Input, Publish},
         status::Status,
+        stream::Format,
         subscribe::Subscribe,
     },
     settings,
@@ -94,31 +95,42 @@ fn man(commands: Vec<String>) -> Command {
 }
 
 fn publish() -> Command {
-    let stream = |name: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .action(ArgAction::SetTrue)
-            .help(help)
-            .conflicts_with_all(["event", if name == "sse" { "ndjson" } else { "sse" }])
+    let stream = |name: &'static str, others: [&'static str; 2], help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help).conflicts_with_all(others)
     };
     Command::new("publish")
         .about("Publish to a channel; prints the id of the (last) event")
         .arg(Arg::new("channel").value_name("CHANNEL").required(true))
         .arg(Arg::new("data").value_name("DATA").help("The event's data; `-` or none: from stdin"))
         .arg(url())
-        .arg(Arg::new("event").long("event").value_name("TYPE").help("The type of the event"))
+        .arg(
+            Arg::new("event")
+                .long("event")
+                .value_name("TYPE")
+                .help("The type of the event, or of all lines")
+                .conflicts_with_all(["ndjson", "sse"]),
+        )
         .arg(
             Arg::new("close")
                 .long("close")
                 .value_name("REASON")
                 .num_args(0..=1)
-                .require_equals(true)
                 .default_missing_value("done")
-                .value_parser(PossibleValuesParser::new(["done", "error", "cancelled"]))
-                .help("Close the channel afterwards; without DATA only close it"),
+                .value_parser(PossibleValuesParser::new(["done", "error", "cancelled", ON_END]))
+                .help("Close the channel afterwards; without DATA only close it, but for on-end"),
         )
-        .arg(stream("ndjson", "Stream stdin as many events, a line of JSON each"))
-        .arg(stream("sse", "Stream stdin as many events, in the format of Server-Sent Events"))
+        .arg(stream(
+            "lines",
+            ["ndjson", "sse"],
+            "Stream stdin as many events, the data of one a line",
+        ))
+        .arg(stream("ndjson", ["lines", "sse"], "Stream stdin as many events, a line of JSON each"))
+        .arg(stream(
+            "sse",
+            ["lines", "ndjson"],
+            "Stream stdin as many events, in the format of Server-Sent Events",
+        ))
+        .after_help(PUBLISH_HELP)
 }
 
 fn subscribe() -> Command {
@@ -168,14 +180,14 @@ pub(crate) fn to_publish(flags: &ArgMatches) -> Result<Publish, ClientError> {
     let close = text(flags, "close");
     let data = text(flags, "data").filter(|data| data != "-");
     let has_dash = flags.contains_id("data") && data.is_none();
-    let format = match (flags.get_flag("ndjson"), flags.get_flag("sse")) {
-        (true, _) => Some(Format::Ndjson),
-        (_, true) => Some(Format::Sse),
-        _ => None,
-    };
+    let ends = close.as_deref() == Some(ON_END) && data.is_none();
+    let format = [("sse", Format::Sse), ("ndjson", Format::Ndjson), ("lines", Format::Lines)]
+        .into_iter()
+        .find_map(|(flag, format)| flags.get_flag(flag).then_some(format))
+        .or_else(|| ends.then_some(Format::Lines));
     let input = match (format, data) {
         (Some(_), Some(_)) => {
-            return Err(ClientError::Usage("--ndjson and --sse read stdin, not DATA"));
+            return Err(ClientError::Usage("--lines, --ndjson and --sse read stdin, not DATA"));
         }
         (Some(format), None) => Input::Stream(format),
         (None, Some(data)) => Input::Data(data),
@@ -266,6 +278,17 @@ const PUBLIC: Listener = Listener {
     setting: ["listen", "FANFARE_LISTEN"],
     default: "http://127.0.0.1:8080",
 };
+/// The reason of a stream that closes its channel by how it ends.
+const ON_END: &str = "on-end";
+const PUBLISH_HELP: &str = "\
+--close on-end streams stdin, by --lines unless another format is named, and closes the channel with
+`done` when it ends. If the command is killed or loses the hub, the channel waits --producer-grace
+of the hub for a publish that goes on, then closes with `error`. The end of a pipe does not tell
+whether who wrote to it was killed.
+A stream ends early, with 2, when somebody asks that its channel be cancelled: with on-end it is
+then closed with `cancelled`. Who writes to the pipe is told by SIGPIPE.
+
+  produce | fanfare publish chat/42 --close on-end";
 const AFTER_HELP: &str = "\
 Each setting is also a variable, such as FANFARE_RING_AGE, and a key of the TOML file that --config
 or FANFARE_CONFIG names, such as ring_age. A flag wins over a variable, that over the file. In the
@@ -302,8 +325,22 @@ mod tests {
         assert_eq!(input(&[]), Input::OneFromStdin);
         assert_eq!(input(&["-", "--close"]), Input::OneFromStdin);
         assert_eq!(input(&["--close=error"]), Input::Nothing);
+        assert_eq!(input(&["--close", "error"]), Input::Nothing);
+        for flags in [&["--lines"][..], &["--close", "on-end"], &["-", "--close", "on-end"]] {
+            assert_eq!(input(flags), Input::Stream(Format::Lines));
+        }
+        assert_eq!(input(&["--close", "on-end", "--sse"]), Input::Stream(Format::Sse));
+        assert_eq!(input(&["hello", "--close", "on-end"]), Input::Data("hello".into()));
         assert_eq!(input(&["--ndjson"]), Input::Stream(Format::Ndjson));
         assert_eq!(input(&["-", "--sse"]), Input::Stream(Format::Sse));
+    }
+
+    #[test]
+    fn what_follows_close_is_never_taken_for_data() {
+        for line in [["--close", "hello"], ["--close", "orders/17"]] {
+            let line = [&["fanfare", "publish", "news"], &line[..]].concat();
+            assert!(command().try_get_matches_from(line).is_err());
+        }
     }
 
     #[test]

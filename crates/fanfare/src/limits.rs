@@ -67,6 +67,8 @@ pub(crate) const TOP_KEYS_MAX: usize = 16;
 
 /// Bytes of standard input that are read as one event: as many as a hub can be set to take.
 pub(crate) const INPUT_EVENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Bytes of a line of standard input: one event whose data grows sixfold as JSON, and the rest.
+pub(crate) const INPUT_LINE_BYTES_MAX: usize = 7 * INPUT_EVENT_BYTES_MAX as usize;
 /// Bytes of standard input that are sent as one piece of a stream.
 pub(crate) const INPUT_PIECE_BYTES_MAX: usize = 64 * 1024;
 

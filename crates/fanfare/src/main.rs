@@ -1,7 +1,8 @@
 //! The `fanfare` binary: a hub, and the commands that talk to one.
 //!
 //! Results go to standard output, words for people to standard error. It exits with 0 when it
-//! did what it was asked, 64 when it was asked wrongly, 1 when it could not.
+//! did what it was asked, 64 when it was asked wrongly, 1 when it could not, 2 when somebody wished
+//! that it stop.
 
 mod client;
 mod command;
@@ -23,6 +24,7 @@ use mimalloc::MiMalloc;
 use crate::{
     client::{cancel, channels, drain, health, hub::ClientError, publish, status, subscribe, top},
     command::operator,
+    terminal::EX_USAGE,
 };
 
 /// Many small allocations from many threads, freed by others: what it is made for.
@@ -91,7 +93,7 @@ where
     };
     terminal::report(&error);
     error.advice().into_iter().for_each(terminal::say);
-    if error.is_usage() { ExitCode::from(EX_USAGE) } else { ExitCode::FAILURE }
+    ExitCode::from(error.code())
 }
 
 /// The end of a command that only prints. Who closes its output has read enough.
@@ -102,6 +104,3 @@ fn printed(outcome: io::Result<()>) -> ExitCode {
     }
     ExitCode::FAILURE
 }
-
-/// `EX_USAGE` of sysexits.h: the command was used incorrectly.
-const EX_USAGE: u8 = 64;

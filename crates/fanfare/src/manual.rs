@@ -122,9 +122,10 @@ impl Page {
 
 const NAME: &str = "fanfare";
 /// The same for all commands.
-const EXIT_STATUS: [(&str, &str); 3] = [
+const EXIT_STATUS: [(&str, &str); 4] = [
     ("0", "It did what it was asked."),
     ("1", "It could not; standard error says why."),
+    ("2", "While `publish` streamed to a channel somebody asked that this be cancelled."),
     ("64", "It was asked wrongly: a flag, a variable, or the configuration."),
 ];
 

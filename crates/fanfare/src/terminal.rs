@@ -1,5 +1,5 @@
 //! All that is printed. Results go to standard output; what people should know goes to standard
-//! error, where nothing is lost if nobody reads it.
+//! error, where nothing is lost if nobody reads it; the exit code says how it went.
 
 use std::{
     error::Error,
@@ -75,6 +75,10 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// The exit code of a publish whose channel somebody asked to be cancelled.
+pub(crate) const EX_CANCELLED: u8 = 2;
+/// `EX_USAGE` of sysexits.h: the command was used incorrectly.
+pub(crate) const EX_USAGE: u8 = 64;
 /// Makes a terminal forget the rest of the line.
 const CLEAR_TO_END: &str = "\u{1b}[K";
 

@@ -38,16 +38,36 @@ fn publish_sends_one_event_and_prints_its_id() {
 
 #[test]
 fn publish_streams_many_events() {
-    for (flag, media_type) in [("--ndjson", "application/x-ndjson"), ("--sse", "text/event-stream")]
-    {
-        let answer = r#"{"first_id": "e-1", "last_id": "e-2", "accepted": 2}"#;
-        let script = Script::new(&[json(answer)]);
-        let outcome = fanfare(&script, &["publish", "news", flag], "one\n\ntwo\n\n");
+    let lines = "{\"data\":\"one\"}\n{\"data\":\"two\"}\n";
+    for (flags, media_type, query, body) in [
+        (&["--ndjson"][..], "application/x-ndjson", "acks=stream", "one\ntwo\n"),
+        (&["--sse"], "text/event-stream", "acks=stream", "one\ntwo\n"),
+        (&["--lines", "--event=t"], "application/x-ndjson", "event=t&acks=stream", lines),
+        (&["--close", "on-end"], "application/x-ndjson", "close=on-end&acks=stream", lines),
+    ] {
+        let acks = "{\"id\": \"e-1\"}\n{\"id\": \"e-2\"}\n";
+        let script = Script::new(&[answer("200 OK", "application/x-ndjson", acks)]);
+        let outcome = fanfare(&script, &[&["publish", "news"], flags].concat(), "one\ntwo\n");
         assert_eq!(outcome, (0, "e-2\n".to_owned(), "fanfare: 2 events published\n".to_owned()));
         let request = &script.requests()[0];
+        assert!(request.starts_with(&format!("post /channels/news?{query} http")), "{request}");
         assert!(request.contains(&format!("content-type: {media_type}\r\n")), "{request}");
-        assert!(request.contains("one\n\ntwo\n\n"), "{request}");
+        assert!(request.contains(body), "{request}");
     }
+}
+
+#[test]
+fn a_stream_that_is_refused_tells_how_far_it_came() {
+    let refused = "{\"id\": \"e-1\"}\n{\"title\": \"a line is wrong\", \"status\": 400, \
+                   \"detail\": \"line 2 is not JSON\"}\n";
+    let said = "fanfare: 1 event published\nfanfare: a line is wrong: line 2 is not JSON\n";
+    let script = Script::new(&[answer("200 OK", "application/x-ndjson", refused)]);
+    let outcome = fanfare(&script, &["publish", "news", "--ndjson"], "{\"data\": 1}\nno\n");
+    assert_eq!(outcome, (1, "e-1\n".to_owned(), said.to_owned()));
+
+    let script = Script::new(&[answer("200 OK", "text/html", "<p>")]);
+    let outcome = fanfare(&script, &["publish", "news", "--lines"], "one\n");
+    assert_eq!(outcome, (1, String::new(), "fanfare: what answers is not a hub\n".to_owned()));
 }
 
 #[test]

@@ -4,7 +4,10 @@
 
 mod support;
 
-use std::process::{Command, Output};
+use std::{
+    io::Write,
+    process::{Child, Command, Output, Stdio},
+};
 
 use serde_json::Value;
 
@@ -12,10 +15,25 @@ use crate::support::{hub::Hub, sse::Stream};
 
 /// Runs a command on a hub: exit code, standard output, standard error.
 fn fanfare(hub: &Hub, arguments: &[&str]) -> (i32, String, String) {
+    outcome(command(hub, arguments).output().unwrap())
+}
+
+/// Begins a command on a hub that reads what the test writes.
+fn begin(hub: &Hub, arguments: &[&str]) -> Child {
+    let mut command = command(hub, arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn command(hub: &Hub, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
     let (public, admin) = (format!("http://{}", hub.public()), format!("http://{}", hub.admin()));
-    command.env_clear().env("FANFARE_URL", public).env("FANFARE_ADMIN_URL", admin);
-    let Output { status, stdout, stderr } = command.args(arguments).output().unwrap();
+    command.env_clear().env("FANFARE_URL", public).env("FANFARE_ADMIN_URL", admin).args(arguments);
+    command
+}
+
+fn outcome(output: Output) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = output;
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
@@ -87,6 +105,66 @@ fn a_channel_is_looked_at_and_cancelled() {
     let (_, stdout, _) = fanfare(&hub, &["status", "chat/1", "--json"]);
     let status: Value = stdout.parse().unwrap();
     assert_eq!((&status["reason"], &status["events"]), (&"done".into(), &1.into()));
+}
+
+/// A publish of lines that go on, and somebody who reads the first of them.
+fn streaming(hub: &Hub) -> (Child, Stream) {
+    let mut reader = Stream::open(hub.public(), "/channels/chat/1?open=0");
+    let mut publish = begin(hub, &["publish", "chat/1", "--close", "on-end"]);
+    publish.stdin.as_mut().unwrap().write_all(b"one\ntw").unwrap();
+    assert_eq!(reader.event().data, "one");
+    (publish, reader)
+}
+
+#[test]
+fn a_stream_closes_its_channel_when_its_input_ends() {
+    let hub = Hub::start(&[]);
+    let (mut publish, mut reader) = streaming(&hub);
+    publish.stdin.take().unwrap().write_all(b"o").unwrap();
+    let (code, stdout, stderr) = outcome(publish.wait_with_output().unwrap());
+    let two = reader.event();
+    assert_eq!((two.data.as_str(), stdout), ("two", format!("{}\n", two.id())));
+    assert_eq!((code, stderr.as_str()), (0, "fanfare: 2 events published\n"));
+    assert_eq!(reader.event().json()["reason"], "done");
+}
+
+#[test]
+fn a_stream_whose_command_is_killed_waits_for_its_producer() {
+    // It waits no time at all, so that it is seen to have begun to.
+    let hub = Hub::start(&["--producer-grace", "0s"]);
+    let (mut publish, mut reader) = streaming(&hub);
+    publish.kill().unwrap();
+    publish.wait().unwrap();
+    assert_eq!(reader.event().json()["reason"], "error");
+}
+
+#[test]
+fn a_stream_whose_input_cannot_be_read_waits_for_its_producer() {
+    let hub = Hub::start(&["--producer-grace", "0s"]);
+    let (mut publish, mut reader) = streaming(&hub);
+    publish.stdin.take().unwrap().write_all(b"o\n\xff\n").unwrap();
+    let (code, _, stderr) = outcome(publish.wait_with_output().unwrap());
+    let said = "fanfare: 2 events published\n\
+                fanfare: standard input could not be read: line 3 is not UTF-8\n";
+    assert_eq!((code, stderr.as_str()), (1, said));
+    assert_eq!(reader.event().data, "two");
+    assert_eq!(reader.event().json()["reason"], "error");
+}
+
+#[test]
+fn a_stream_ends_when_somebody_cancels_its_channel() {
+    let hub = Hub::start(&[]);
+    let (mut publish, mut reader) = streaming(&hub);
+    assert_eq!(fanfare(&hub, &["cancel", "chat/1"]).0, 0);
+    // Standard input stays open until the command has ended, with half a line in it.
+    let input = publish.stdin.take();
+    let (code, stdout, stderr) = outcome(publish.wait_with_output().unwrap());
+    drop(input);
+    let said = "fanfare: 1 event published\n\
+                fanfare: somebody asked that chat/1 be cancelled; nothing more is published\n";
+    assert_eq!((code, stderr.as_str()), (2, said));
+    let end = reader.event();
+    assert_eq!((end.json()["reason"].as_str(), stdout.lines().count()), (Some("cancelled"), 1));
 }
 
 #[test]

@@ -22,6 +22,7 @@ use tokio::{net::TcpStream, time::timeout};
 use crate::{
     limits::{ANSWER_BYTES_MAX, CONNECT_TIME_MAX},
     settings::problem::Wrong,
+    terminal::{EX_CANCELLED, EX_USAGE},
 };
 
 /// Where a hub is.
@@ -155,7 +156,11 @@ pub(crate) async fn text(body: Incoming) -> Result<String, ClientError> {
 pub(crate) async fn refusal(response: Response<Incoming>) -> ClientError {
     let status = response.status();
     let body = text(response.into_body()).await.unwrap_or_default();
-    let problem: Value = body.parse().unwrap_or_default();
+    refused(status, &body.parse().unwrap_or_default())
+}
+
+/// That which a problem document tells.
+pub(crate) fn refused(status: StatusCode, problem: &Value) -> ClientError {
     let member = |name: &str| problem[name].as_str().map(str::to_owned);
     ClientError::Refused { status, title: member("title"), detail: member("detail") }
 }
@@ -172,6 +177,8 @@ pub(crate) enum ClientError {
     },
     /// The answer broke off or was over [`ANSWER_BYTES_MAX`].
     Answer(Box<dyn Error + Send + Sync>),
+    /// Somebody asked that this channel be cancelled while it was streamed to.
+    Cancelled(String),
     /// The hub could not be reached.
     Connect {
         /// Its address.
@@ -225,9 +232,14 @@ pub(crate) enum ClientError {
 }
 
 impl ClientError {
-    /// Whether the command was asked wrongly, before any hub was.
-    pub(crate) fn is_usage(&self) -> bool {
-        matches!(self, Self::Settings(_) | Self::Url { .. } | Self::Usage(_))
+    /// The exit code that tells it.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            // The command was asked wrongly, before any hub was.
+            Self::Settings(_) | Self::Url { .. } | Self::Usage(_) => EX_USAGE,
+            Self::Cancelled(_) => EX_CANCELLED,
+            _ => 1,
+        }
     }
 
     /// What to do about it, where that is known.
@@ -244,6 +256,11 @@ impl fmt::Display for ClientError {
         match self {
             Self::Advised { error, .. } => error.fmt(f),
             Self::Answer(_) => f.write_str("the answer could not be read"),
+            Self::Cancelled(channel) => write!(
+                f,
+                "somebody asked that {} be cancelled; nothing more is published",
+                channel.escape_debug()
+            ),
             Self::Connect { hub, .. } => write!(f, "no hub can be reached at {hub}"),
             Self::Http(_) => f.write_str("the connection failed"),
             Self::Input(_) => f.write_str("standard input could not be read"),
@@ -276,7 +293,8 @@ impl Error for ClientError {
             | Self::Output(error)
             | Self::System(error) => Some(error),
             Self::Http(error) => Some(error),
-            Self::NoHub(_)
+            Self::Cancelled(_)
+            | Self::NoHub(_)
             | Self::Refused { .. }
             | Self::Settings(_)
             | Self::Silent

@@ -3,26 +3,20 @@
 use std::{
     convert::Infallible,
     io::{self, Read},
-    pin::Pin,
-    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    Method, Request, Response,
-    body::{Body, Frame, Incoming},
-    header::CONTENT_TYPE,
-};
+use hyper::{Method, Request, Response, body::Incoming, header::CONTENT_TYPE};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, ReadBuf, Stdin},
-    time::timeout,
-};
+use tokio::time::timeout;
 
-use super::hub::{self, ClientError, Hub, channel_path, encode};
+use super::{
+    hub::{self, ClientError, Hub, channel_path, encode},
+    stream::{self, Format},
+};
 use crate::{
-    limits::{ANSWER_TIME_MAX, INPUT_EVENT_BYTES_MAX, INPUT_PIECE_BYTES_MAX},
+    limits::{ANSWER_TIME_MAX, INPUT_EVENT_BYTES_MAX},
     terminal,
 };
 
@@ -54,51 +48,27 @@ pub(crate) enum Input {
     Stream(Format),
 }
 
-/// How many events are written one after the other.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Format {
-    /// A line of JSON each.
-    Ndjson,
-    /// Server-Sent Events.
-    Sse,
-}
-
 /// Publishes, and prints the id of the event, or of the last of many.
 pub(crate) async fn run(publish: Publish) -> Result<(), ClientError> {
-    let request = publish.hub.request(&publish.path()).method(Method::POST);
-    let response = match publish.input {
-        Input::Stream(format) => {
-            let request = request.header(CONTENT_TYPE, format.media_type());
-            let request = build(request, Piped::new(tokio::io::stdin()))?;
-            // As long as there is input the hub has nothing to answer.
-            publish.hub.send(request).await?
-        }
-        Input::Data(data) => send_one(&publish.hub, request, data.into_bytes()).await?,
-        Input::Nothing => send_one(&publish.hub, request, Vec::new()).await?,
-        Input::OneFromStdin => {
-            let data = one_from(io::stdin().lock())?;
-            send_one(&publish.hub, request, data).await?
-        }
+    let data = match &publish.input {
+        Input::Stream(format) => return stream::run(&publish, *format).await,
+        Input::Data(data) => data.clone().into_bytes(),
+        Input::Nothing => Vec::new(),
+        Input::OneFromStdin => one_from(io::stdin().lock())?,
     };
+    let request = publish.hub.request(&publish.path()).method(Method::POST);
+    let response = send_one(&publish.hub, request, data).await?;
     print(response).await
 }
 
 impl Publish {
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         let event = self.event.iter().map(|event| format!("event={}", encode(event)));
         let close = self.close.iter().map(|reason| format!("close={}", encode(reason)));
-        let query: Vec<_> = event.chain(close).collect();
+        let acks = matches!(self.input, Input::Stream(_)).then(|| "acks=stream".to_owned());
+        let query: Vec<_> = event.chain(close).chain(acks).collect();
         let path = channel_path(&self.channel);
         if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
-    }
-}
-
-impl Format {
-    fn media_type(self) -> &'static str {
-        match self {
-            Self::Ndjson => "application/x-ndjson",
-            Self::Sse => "text/event-stream",
-        }
     }
 }
 
@@ -113,7 +83,11 @@ async fn send_one(
     timeout(ANSWER_TIME_MAX, sending).await.unwrap_or(Err(ClientError::Silent))
 }
 
-fn build<B>(request: hyper::http::request::Builder, body: B) -> Result<Request<B>, ClientError> {
+/// A request, but for channels whose names are too long for one.
+pub(super) fn build<B>(
+    request: hyper::http::request::Builder,
+    body: B,
+) -> Result<Request<B>, ClientError> {
     request.body(body).map_err(|_| ClientError::NoHub("the address of the channel is too long"))
 }
 
@@ -140,47 +114,9 @@ async fn print(response: Response<Incoming>) -> Result<(), ClientError> {
     let body = hub::text(response.into_body()).await?;
     let answer: Value =
         body.parse().map_err(|_| ClientError::NoHub("what answers is not a hub"))?;
-    if let Some(accepted) = answer["accepted"].as_u64() {
-        let plural = if accepted == 1 { "" } else { "s" };
-        terminal::say(&format!("{accepted} event{plural} published"));
-    }
-    match answer["id"].as_str().or_else(|| answer["last_id"].as_str()) {
+    match answer["id"].as_str() {
         Some(id) => terminal::out(&format!("{}\n", id.escape_debug())).map_err(ClientError::Output),
         None => Ok(()),
-    }
-}
-
-/// Input that is sent piece by piece as it comes.
-#[derive(Debug)]
-struct Piped<R> {
-    input: R,
-    buffer: Box<[u8]>,
-}
-
-impl Piped<Stdin> {
-    fn new(input: Stdin) -> Self {
-        Self { input, buffer: vec![0; INPUT_PIECE_BYTES_MAX].into() }
-    }
-}
-
-impl<R: AsyncRead + Unpin> Body for Piped<R> {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        ctx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let Self { input, buffer } = &mut *self;
-        let mut piece = ReadBuf::new(buffer);
-        if let Err(error) = ready!(Pin::new(input).poll_read(ctx, &mut piece)) {
-            return Poll::Ready(Some(Err(error)));
-        }
-        let frame = match piece.filled() {
-            [] => None,
-            filled => Some(Ok(Frame::data(Bytes::copy_from_slice(filled)))),
-        };
-        Poll::Ready(frame)
     }
 }
 
@@ -198,6 +134,8 @@ mod tests {
             input: Input::Nothing,
         };
         assert_eq!(publish.path(), "/channels/orders/4%202?event=a%26b&close=done");
+        let publish = Publish { event: None, input: Input::Stream(Format::Sse), ..publish };
+        assert_eq!(publish.path(), "/channels/orders/4%202?close=done&acks=stream");
     }
 
     #[test]

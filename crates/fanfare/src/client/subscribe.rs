@@ -221,6 +221,7 @@ fn is_final(error: &ClientError) -> bool {
         | ClientError::Http(_)
         | ClientError::Silent => false,
         ClientError::Advised { .. }
+        | ClientError::Cancelled(_)
         | ClientError::Input(_)
         | ClientError::NoHub(_)
         | ClientError::Output(_)
