@@ -41,6 +41,10 @@ pub(crate) async fn run(state: Arc<State>) {
             let times = told.due(limit.as_str(), total, pause, now);
             times.into_iter().for_each(|times| tell(limit.as_str(), times));
         }
+        // Those of an upstream that dies come all at once, and only the first is told at once.
+        if let Some(times) = state.upstreams.failures.rest() {
+            tracing::warn!(times, "more fetches of upstreams failed");
+        }
     }
 }
 
@@ -95,12 +99,21 @@ pub(crate) struct Throttle {
 impl Throttle {
     /// How often it happened since it was told last, if it is to be told now.
     pub(crate) fn pass(&self) -> Option<u64> {
+        self.add(1)
+    }
+
+    /// How often it happened and was not told, if that is to be told now.
+    pub(crate) fn rest(&self) -> Option<u64> {
+        self.add(0)
+    }
+
+    fn add(&self, more: u64) -> Option<u64> {
         let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, times) = &mut *told;
-        *times += 1;
+        *times += more;
         let pause = Duration::from_millis(REPEATED_TOLD_INTERVAL_MS);
-        if at.is_some_and(|at| now.duration_since(at) < pause) {
+        if *times == 0 || at.is_some_and(|at| now.duration_since(at) < pause) {
             return None;
         }
         *at = Some(now);
@@ -132,5 +145,22 @@ mod tests {
         assert_eq!((throttle.pass(), throttle.pass(), throttle.pass()), (Some(1), None, None));
         advance(Duration::from_millis(REPEATED_TOLD_INTERVAL_MS)).await;
         assert_eq!((throttle.pass(), throttle.pass()), (Some(3), None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_that_nothing_follows_are_told_later() {
+        let state = crate::testing::state();
+        let failures = &state.upstreams.failures;
+        assert_eq!(failures.rest(), None);
+        assert_eq!((failures.pass(), failures.pass()), (Some(1), None));
+        let pause = Duration::from_millis(REPEATED_TOLD_INTERVAL_MS);
+        let looks = tokio::spawn(run(Arc::clone(&state)));
+        tokio::time::sleep(2 * pause).await;
+        assert_eq!(failures.rest(), None, "it was told");
+        assert_eq!((failures.pass(), failures.pass()), (Some(1), None));
+        looks.abort();
+        drop(looks.await);
+        advance(pause).await;
+        assert_eq!((failures.rest(), failures.rest()), (Some(1), None));
     }
 }

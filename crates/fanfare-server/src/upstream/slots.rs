@@ -22,7 +22,7 @@ pub(crate) struct Slots {
     /// Finds the addresses of a name.
     pub(super) resolve: Resolve,
     /// Failures, for the log.
-    pub(super) failures: Throttle,
+    pub(crate) failures: Throttle,
 }
 
 /// Finds the addresses of a host and a port.
