@@ -123,7 +123,7 @@ impl Throttle {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::advance;
+    use tokio::{task::yield_now, time::advance};
 
     use super::*;
 
@@ -155,7 +155,9 @@ mod tests {
         assert_eq!((failures.pass(), failures.pass()), (Some(1), None));
         let pause = Duration::from_millis(REPEATED_TOLD_INTERVAL_MS);
         let looks = tokio::spawn(run(Arc::clone(&state)));
-        tokio::time::sleep(2 * pause).await;
+        yield_now().await;
+        advance(2 * pause).await;
+        yield_now().await;
         assert_eq!(failures.rest(), None, "it was told");
         assert_eq!((failures.pass(), failures.pass()), (Some(1), None));
         looks.abort();
