@@ -3,7 +3,7 @@
 
 pub(crate) mod operator;
 
-use std::env;
+use std::{env, ffi::OsString};
 
 use clap::{
     Arg, ArgAction, ArgMatches, Command, ValueHint, builder::PossibleValuesParser, value_parser,
@@ -102,6 +102,16 @@ fn publish() -> Command {
         .about("Publish to a channel; prints the id of the (last) event")
         .arg(Arg::new("channel").value_name("CHANNEL").required(true))
         .arg(Arg::new("data").value_name("DATA").help("The event's data; `-` or none: from stdin"))
+        .arg(
+            Arg::new("command")
+                .value_name("COMMAND")
+                .last(true)
+                .num_args(1..)
+                .value_parser(value_parser!(OsString))
+                .value_hint(ValueHint::CommandWithArguments)
+                .conflicts_with("data")
+                .help("Stream what it prints, not stdin; it ends well if it exits with 0"),
+        )
         .arg(url())
         .arg(
             Arg::new("event")
@@ -180,16 +190,18 @@ pub(crate) fn to_publish(flags: &ArgMatches) -> Result<Publish, ClientError> {
     let close = text(flags, "close");
     let data = text(flags, "data").filter(|data| data != "-");
     let has_dash = flags.contains_id("data") && data.is_none();
-    let ends = close.as_deref() == Some(ON_END) && data.is_none();
+    let command: Vec<_> =
+        flags.get_many::<OsString>("command").unwrap_or_default().cloned().collect();
+    let streams = close.as_deref() == Some(ON_END) && data.is_none() || !command.is_empty();
     let format = [("sse", Format::Sse), ("ndjson", Format::Ndjson), ("lines", Format::Lines)]
         .into_iter()
         .find_map(|(flag, format)| flags.get_flag(flag).then_some(format))
-        .or_else(|| ends.then_some(Format::Lines));
+        .or_else(|| streams.then_some(Format::Lines));
     let input = match (format, data) {
         (Some(_), Some(_)) => {
             return Err(ClientError::Usage("--lines, --ndjson and --sse read stdin, not DATA"));
         }
-        (Some(format), None) => Input::Stream(format),
+        (Some(format), None) => Input::Stream(format, command),
         (None, Some(data)) => Input::Data(data),
         (None, None) if close.is_some() && !has_dash => Input::Nothing,
         (None, None) => Input::OneFromStdin,
@@ -282,12 +294,13 @@ const PUBLIC: Listener = Listener {
 const ON_END: &str = "on-end";
 const PUBLISH_HELP: &str = "\
 --close on-end streams stdin, by --lines unless another format is named, and closes the channel with
-`done` when it ends. If the command is killed or loses the hub, the channel waits --producer-grace
-of the hub for a publish that goes on, then closes with `error`. The end of a pipe does not tell
-whether who wrote to it was killed.
-A stream ends early, with 2, when somebody asks that its channel be cancelled: with on-end it is
-then closed with `cancelled`. Who writes to the pipe is told by SIGPIPE.
+`done` when it ends. If fanfare is killed or loses the hub, or its COMMAND fails, the channel waits
+--producer-grace of the hub for a publish that goes on, then closes with `error`. A pipe does not
+tell whether who wrote to it was killed: give it as COMMAND where that matters.
+A stream ends early, with 2, when somebody asks that its channel be cancelled; with on-end it is
+then closed with `cancelled`. A COMMAND is killed, who writes to the pipe is told by SIGPIPE.
 
+  fanfare publish chat/42 --close on-end -- produce
   produce | fanfare publish chat/42 --close on-end";
 const AFTER_HELP: &str = "\
 Each setting is also a variable, such as FANFARE_RING_AGE, and a key of the TOML file that --config
@@ -327,12 +340,14 @@ mod tests {
         assert_eq!(input(&["--close=error"]), Input::Nothing);
         assert_eq!(input(&["--close", "error"]), Input::Nothing);
         for flags in [&["--lines"][..], &["--close", "on-end"], &["-", "--close", "on-end"]] {
-            assert_eq!(input(flags), Input::Stream(Format::Lines));
+            assert_eq!(input(flags), Input::Stream(Format::Lines, Vec::new()));
         }
-        assert_eq!(input(&["--close", "on-end", "--sse"]), Input::Stream(Format::Sse));
+        assert_eq!(input(&["--close", "on-end", "--sse"]), Input::Stream(Format::Sse, Vec::new()));
+        let command = ["gen".into(), "--sse".into()].to_vec();
+        assert_eq!(input(&["--", "gen", "--sse"]), Input::Stream(Format::Lines, command));
         assert_eq!(input(&["hello", "--close", "on-end"]), Input::Data("hello".into()));
-        assert_eq!(input(&["--ndjson"]), Input::Stream(Format::Ndjson));
-        assert_eq!(input(&["-", "--sse"]), Input::Stream(Format::Sse));
+        assert_eq!(input(&["--ndjson"]), Input::Stream(Format::Ndjson, Vec::new()));
+        assert_eq!(input(&["-", "--sse"]), Input::Stream(Format::Sse, Vec::new()));
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn a_stream_whose_input_cannot_be_read_waits_for_its_producer() {
     publish.stdin.take().unwrap().write_all(b"o\n\xff\n").unwrap();
     let (code, _, stderr) = outcome(publish.wait_with_output().unwrap());
     let said = "fanfare: 2 events published\n\
-                fanfare: standard input could not be read: line 3 is not UTF-8\n";
+                fanfare: the input could not be read to its end: line 3 is not UTF-8\n";
     assert_eq!((code, stderr.as_str()), (1, said));
     assert_eq!(reader.event().data, "two");
     assert_eq!(reader.event().json()["reason"], "error");
@@ -165,6 +165,45 @@ fn a_stream_ends_when_somebody_cancels_its_channel() {
     assert_eq!((code, stderr.as_str()), (2, said));
     let end = reader.event();
     assert_eq!((end.json()["reason"].as_str(), stdout.lines().count()), (Some("cancelled"), 1));
+}
+
+#[test]
+fn a_stream_of_a_command_ends_as_the_command_does() {
+    let hub = Hub::start(&["--producer-grace", "0s"]);
+    let killed = "fanfare: the input could not be read to its end: sh ended with signal: 9 \
+                  (SIGKILL)\n";
+    for (channel, then, code, said, reason) in [
+        ("chat/1", "", 0, "", "done"),
+        // Its half line is no event.
+        ("chat/2", "; printf tw; kill -9 $$", 1, killed, "error"),
+    ] {
+        let script = format!("echo one{then}");
+        let publish = ["publish", channel, "--close", "on-end", "--", "sh", "-c", &script];
+        let (found, _, stderr) = fanfare(&hub, &publish);
+        assert_eq!((found, stderr), (code, format!("fanfare: 1 event published\n{said}")));
+        let target = format!("/channels/{channel}?open=0&from=start");
+        let mut reader = Stream::open(hub.public(), &target);
+        assert_eq!(reader.event().data, "one");
+        assert_eq!(reader.event().json()["reason"], reason);
+    }
+    let (code, _, stderr) = fanfare(&hub, &["publish", "chat/3", "--", "no/such/program"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("no/such/program: No such file or directory"), "{stderr}");
+}
+
+#[test]
+fn a_cancel_kills_the_command_of_a_stream() {
+    let hub = Hub::start(&[]);
+    let mut reader = Stream::open(hub.public(), "/channels/chat/1?open=0");
+    let arguments = ["publish", "chat/1", "--close=on-end", "--", "sh", "-c", "echo one; exec cat"];
+    let mut publish = begin(&hub, &arguments);
+    assert_eq!(reader.event().data, "one");
+    let input = publish.stdin.take();
+    assert_eq!(fanfare(&hub, &["cancel", "chat/1"]).0, 0);
+    // Standard error is open as long as the command of the command lives.
+    assert_eq!(outcome(publish.wait_with_output().unwrap()).0, 2);
+    drop(input);
+    assert_eq!(reader.event().json()["reason"], "cancelled");
 }
 
 #[test]

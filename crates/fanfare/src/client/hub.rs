@@ -188,7 +188,8 @@ pub(crate) enum ClientError {
     },
     /// The connection broke, or what came is not HTTP.
     Http(hyper::Error),
-    /// Standard input could not be read, or is over what an event may have.
+    /// Standard input could not be read or is over what an event may have, or the command that was
+    /// to give the input could not be run or did not end well.
     Input(io::Error),
     /// What answers is not a hub.
     NoHub(&'static str),
@@ -263,7 +264,7 @@ impl fmt::Display for ClientError {
             ),
             Self::Connect { hub, .. } => write!(f, "no hub can be reached at {hub}"),
             Self::Http(_) => f.write_str("the connection failed"),
-            Self::Input(_) => f.write_str("standard input could not be read"),
+            Self::Input(_) => f.write_str("the input could not be read to its end"),
             Self::NoHub(why) | Self::Usage(why) => f.write_str(why),
             Self::Output(_) => f.write_str("standard output could not be written"),
             Self::Refused { title: Some(title), detail: Some(detail), .. } => {

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    ffi::OsString,
     io::{self, Read},
 };
 
@@ -44,14 +45,14 @@ pub(crate) enum Input {
     Nothing,
     /// One event whose data is read from standard input, without the line end at its end.
     OneFromStdin,
-    /// Events from standard input as they come, in this format.
-    Stream(Format),
+    /// Events in this format as they come, from this command, or standard input if that is empty.
+    Stream(Format, Vec<OsString>),
 }
 
 /// Publishes, and prints the id of the event, or of the last of many.
 pub(crate) async fn run(publish: Publish) -> Result<(), ClientError> {
     let data = match &publish.input {
-        Input::Stream(format) => return stream::run(&publish, *format).await,
+        Input::Stream(format, command) => return stream::run(&publish, *format, command).await,
         Input::Data(data) => data.clone().into_bytes(),
         Input::Nothing => Vec::new(),
         Input::OneFromStdin => one_from(io::stdin().lock())?,
@@ -65,7 +66,7 @@ impl Publish {
     pub(super) fn path(&self) -> String {
         let event = self.event.iter().map(|event| format!("event={}", encode(event)));
         let close = self.close.iter().map(|reason| format!("close={}", encode(reason)));
-        let acks = matches!(self.input, Input::Stream(_)).then(|| "acks=stream".to_owned());
+        let acks = matches!(self.input, Input::Stream(..)).then(|| "acks=stream".to_owned());
         let query: Vec<_> = event.chain(close).chain(acks).collect();
         let path = channel_path(&self.channel);
         if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) }
@@ -134,7 +135,8 @@ mod tests {
             input: Input::Nothing,
         };
         assert_eq!(publish.path(), "/channels/orders/4%202?event=a%26b&close=done");
-        let publish = Publish { event: None, input: Input::Stream(Format::Sse), ..publish };
+        let publish =
+            Publish { event: None, input: Input::Stream(Format::Sse, Vec::new()), ..publish };
         assert_eq!(publish.path(), "/channels/orders/4%202?close=done&acks=stream");
     }
 

@@ -1,13 +1,15 @@
-//! A publish of many events: what comes from standard input goes to the hub as it comes, and the
-//! hub acknowledges each event.
+//! A publish of many events: what comes from standard input or a command goes to the hub as it
+//! comes, and the hub acknowledges each event.
 //!
 //! Policy: a line is sent when it is whole, so that the body can end well at any moment, which it
 //! does when somebody wishes that the channel be cancelled. Input that cannot be read breaks the
 //! request off instead: its end is none of the channel.
 
 use std::{
+    ffi::{OsStr, OsString},
     io, mem,
-    pin::Pin,
+    pin::{Pin, pin},
+    process::Stdio,
     task::{Context, Poll},
 };
 
@@ -20,7 +22,8 @@ use hyper::{
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncRead, AsyncReadExt, stdin},
+    process::{ChildStdout, Command},
     sync::{mpsc, watch},
     task::JoinHandle,
 };
@@ -55,14 +58,27 @@ impl Format {
     }
 }
 
-/// Publishes standard input to its end; prints the id of the last event that was accepted.
-pub(super) async fn run(publish: &Publish, format: Format) -> Result<(), ClientError> {
+/// Publishes standard input, or what a command prints if one is given, to its end; prints the id of
+/// the last event that was accepted.
+pub(super) async fn run(
+    publish: &Publish,
+    format: Format,
+    command: &[OsString],
+) -> Result<(), ClientError> {
+    let child = match command {
+        [] => None,
+        [program, arguments @ ..] => Some(begin(program, arguments).map_err(ClientError::Input)?),
+    };
     let (sender, body) = mpsc::channel(1);
     let request = publish.hub.request(&publish.path()).method(Method::POST);
     let request = build(request.header(CONTENT_TYPE, format.media_type()), Piped(body))?;
     let mut acks = Acks::default();
     let accepted = acks.accepted.subscribe();
-    let pump = tokio::spawn(pump(tokio::io::stdin(), Pieces::of(format), sender, accepted));
+    let pieces = Pieces::of(format);
+    let pump = match child {
+        Some((input, end)) => tokio::spawn(pump(input, end, pieces, sender, accepted)),
+        None => tokio::spawn(pump(stdin(), async { Ok(()) }, pieces, sender, accepted)),
+    };
     // As long as there is no input the hub may have nothing to answer.
     let outcome = match publish.hub.send(request).await {
         Ok(response) => acks.read(response, &pump).await,
@@ -79,18 +95,44 @@ pub(super) async fn run(publish: &Publish, format: Format) -> Result<(), ClientE
     }
 }
 
-/// Hands input over as it comes, until its end or until nobody takes it. What cannot be read breaks
-/// the request off once the hub has acknowledged what came before, for then that is there.
+/// Starts a command: what it prints, and whether it ended well, which a pipe would not tell. It is
+/// killed when nobody waits for that any more.
+fn begin(
+    program: &OsStr,
+    arguments: &[OsString],
+) -> io::Result<(ChildStdout, impl Future<Output = io::Result<()>> + use<>)> {
+    let name = program.display().to_string().escape_debug().to_string();
+    let mut command = Command::new(program);
+    command.args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
+    let named = |error| io::Error::other(format!("{name}: {error}"));
+    let mut child = command.spawn().map_err(named)?;
+    let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    let end = async move {
+        let status = child.wait().await?;
+        let failed = || io::Error::other(format!("{name} ended with {status}"));
+        if status.success() { Ok(()) } else { Err(failed()) }
+    };
+    Ok((output, end))
+}
+
+/// Hands input over as it comes, until its end or until nobody takes it. What cannot be read, or
+/// did not end well, breaks the request off once the hub has acknowledged what came before, for
+/// then that is there.
 async fn pump(
     mut input: impl AsyncRead + Unpin,
+    end: impl Future<Output = io::Result<()>>,
     mut pieces: Pieces,
     sender: mpsc::Sender<io::Result<Bytes>>,
     mut accepted: watch::Receiver<u64>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; INPUT_PIECE_BYTES_MAX];
+    let mut end = pin!(end);
     loop {
         let mut piece = Vec::new();
-        let read = input.read(&mut buffer).await;
+        let read = match input.read(&mut buffer).await {
+            Ok(0) => end.as_mut().await.map(|()| 0),
+            read => read,
+        };
         let read = read.and_then(|read| pieces.push(&buffer[..read], &mut piece).map(|()| read));
         if !piece.is_empty() && sender.send(Ok(piece.into())).await.is_err() {
             return Ok(());
