@@ -39,7 +39,7 @@ use crate::{
     budget::Charge,
     entrance::{ComeBack, Ticket, Visit, identify},
     guard::Origin,
-    h2::{AwayBody, End, H2Body, Tasks},
+    h2::{AwayBody, End, H2Body, Received, Tasks},
     limits::{
         AWAY_WRITE_MS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_PING_INTERVAL_MS, H2_PING_MS_MAX,
         H2_SEND_BUFFER_BYTES_MAX, H2_STREAM_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
@@ -53,6 +53,7 @@ use crate::{
     socket::{Protocol, Socket},
     state::{Shared, State},
     subscribe::{Outcome, Parameters},
+    upload,
 };
 
 /// Serves one accepted socket of the public listener. Without a place the hub is full: then a
@@ -278,7 +279,7 @@ async fn answer_http2(
         shared.state.metrics.reached(Reached::SocketsBytes);
         visit.wall = Some(Wall::Sockets);
     }
-    match prepare(&shared.state, head, body, visit).await {
+    match prepare(&shared.state, head, Received(body), visit).await {
         Err(response) => (response, (charge, None)),
         Ok((parameters, Ok(share))) => {
             (stream(shared, &parameters, Ok(()), Some(end)), (charge, share))
@@ -330,7 +331,7 @@ pub(crate) fn stream(
 async fn prepare(
     state: &Arc<State>,
     head: &mut request::Parts,
-    body: Incoming,
+    body: impl upload::Incoming,
     visit: Visit,
 ) -> Result<(Parameters, Result<Option<Share>, ComeBack>), Response<Body>> {
     if let Some(wall) = visit.wall

@@ -9,6 +9,7 @@ mod body;
 mod feeds;
 mod held;
 mod reading;
+mod received;
 mod stock;
 mod stream;
 mod sweep;
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     body::{AwayBody, H2Body},
+    received::Received,
     tasks::{End, Tasks},
 };
 use self::{

@@ -1,5 +1,9 @@
 //! HTTP/2 by prior knowledge, on the port of HTTP/1.
 
+use bytes::Bytes;
+use h2::Reason;
+use http_body_util::{BodyExt, Full};
+use hyper::header::HeaderMap;
 use serde_json::json;
 
 use crate::{
@@ -293,24 +297,33 @@ async fn bodies_of_many_events_stream_in() {
 async fn an_upload_that_is_reset_publishes_nothing_half() {
     let hub = Hub::start(&[]);
     let h2 = Connection::open(&hub).await;
-    for (target, media_type, body) in [
-        ("/channels/one", "text/plain", "half"),
-        ("/channels/lines", NDJSON, "{\"data\":\"1\"}\n{\"data\":\"half\"}"),
-    ] {
-        let (sender, upload) = Sender::new();
-        let headers = [("content-type", media_type)];
-        let request = Box::pin(h2.try_ask("POST", target, &headers, upload));
-        let breaks = async {
-            sender.send(body).await;
-            open_publishes_become(&hub, 1).await;
-            sender.reset().await;
-        };
-        let (answer, ()) = soon(Box::pin(async { tokio::join!(request, breaks) })).await;
-        assert!(answer.is_err() || answer.unwrap().status() == 400);
-        open_publishes_become(&hub, 0).await;
+    // Proxies and libraries reset with NO_ERROR, too, what was not whole.
+    for reason in [Reason::CANCEL, Reason::INTERNAL_ERROR, Reason::NO_ERROR] {
+        for (target, media_type, body) in [
+            ("/channels/one", "text/plain", "half"),
+            ("/channels/one?close=on-end", "text/plain", "half"),
+            ("/channels/lines", NDJSON, "{\"data\":\"1\"}\n{\"data\":\"half\"}"),
+        ] {
+            let (sender, upload) = Sender::new();
+            let headers = [("content-type", media_type)];
+            let request = Box::pin(h2.try_ask("POST", target, &headers, upload));
+            let breaks = async {
+                sender.send(body).await;
+                open_publishes_become(&hub, 1).await;
+                sender.reset(reason).await;
+            };
+            let (answer, ()) = soon(Box::pin(async { tokio::join!(request, breaks) })).await;
+            assert!(answer.is_err() || answer.unwrap().status() == 400);
+            open_publishes_become(&hub, 0).await;
+        }
     }
     assert_eq!(kept(&hub, "one"), [""; 0]);
-    assert_eq!(kept(&hub, "lines"), ["1"]);
+    assert_eq!(kept(&hub, "lines"), ["1", "1", "1"]);
+    // What has ended is whole, with trailers or without.
+    let ended = Full::<Bytes>::from("whole").with_trailers(async { Some(Ok(HeaderMap::new())) });
+    assert_eq!(h2.ask("POST", "/channels/one", &[], ended).await.status(), 200);
+    assert_eq!(h2.call("POST", "/channels/one", &[], "2").await.0, 200);
+    assert_eq!(kept(&hub, "one"), ["whole", "2"]);
 }
 
 /// Waits until the hub reads so many bodies.

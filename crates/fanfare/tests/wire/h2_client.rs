@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use h2::Reason;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Request, Response,
@@ -52,7 +53,7 @@ pub(crate) struct Sender(mpsc::Sender<Result<Bytes, Broken>>);
 
 /// What makes the client reset its own upload.
 #[derive(Debug)]
-pub(crate) struct Broken;
+pub(crate) struct Broken(h2::Error);
 
 impl Connection {
     /// Connects with usual settings.
@@ -200,9 +201,9 @@ impl Sender {
         soon(self.0.send(Ok(Bytes::copy_from_slice(text.as_bytes())))).await.unwrap();
     }
 
-    /// Breaks it off.
-    pub(crate) async fn reset(self) {
-        soon(self.0.send(Err(Broken))).await.unwrap();
+    /// Breaks it off with this code.
+    pub(crate) async fn reset(self, reason: Reason) {
+        soon(self.0.send(Err(Broken(reason.into())))).await.unwrap();
     }
 }
 
@@ -232,7 +233,11 @@ impl std::fmt::Display for Broken {
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for Broken {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
 
 /// What must come within the deadline of all tests.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {

@@ -3,6 +3,7 @@
 
 use std::net::Shutdown;
 
+use h2::Reason;
 use serde_json::json;
 
 use crate::{
@@ -274,7 +275,12 @@ fn last_line(client: &mut Client) -> String {
 async fn over_http2_a_reset_breaks_off_and_an_end_is_an_end() {
     let hub = hub("200ms");
     let h2 = Connection::open(&hub).await;
-    for (channel, acks) in [("a", ""), ("b", "&acks=stream")] {
+    for (channel, acks, reason) in [
+        ("a", "", Reason::CANCEL),
+        ("b", "&acks=stream", Reason::CANCEL),
+        ("d", "", Reason::NO_ERROR),
+        ("e", "&acks=stream", Reason::NO_ERROR),
+    ] {
         let target = format!("/channels/{channel}?close=on-end{acks}");
         let mut stream = h2.subscribe(&format!("/channels/{channel}?open=0"), &[]).await;
         let (sender, body) = Sender::new();
@@ -283,7 +289,7 @@ async fn over_http2_a_reset_breaks_off_and_an_end_is_an_end() {
         let publish = async {
             sender.send("{\"data\":\"1\"}\n").await;
             assert_eq!(stream.event().await.data, "1");
-            sender.reset().await;
+            sender.reset(reason).await;
         };
         let (_refused, ()) = tokio::join!(answer, publish);
         is_end(&stream.event().await, &[channel], "error");
