@@ -37,11 +37,14 @@ impl Hub {
             return Ok(done);
         }
         let mut remember = None;
-        if let (Some(key), Change::Event(draft, _)) = (key, &change) {
+        if let (Some(key), Change::Event(draft, close)) = (key, &change) {
             // Before anything else: a retry is answered even if its channel has ended since.
             let scoped = (name.clone(), key);
             match self.recall(&mut order, &scoped, draft, now_ms)? {
-                Some(duplicate) => return Ok(duplicate),
+                Some(duplicate) => {
+                    let ended = self.close_again(&mut order, seq, &duplicate, (*close, now_us));
+                    return Ok(Placed { ended, ..duplicate });
+                }
                 None => remember = Some((order.keys.digest(draft.content()), scoped)),
             }
         }
@@ -118,8 +121,8 @@ impl Hub {
         // publication, or this sees its interest.
         fence(Ordering::SeqCst);
         let patterns = self.patterns.load(Ordering::Acquire) > 0;
-        // The duplicate of a producer may have closed its channel.
-        if !placed.duplicate || placed.producer.is_some() {
+        // A duplicate may have closed its channel.
+        if !placed.duplicate || placed.ended.is_some() {
             for worker in channel.interested() {
                 self.doorbells[worker].mark(channel, worker);
             }
@@ -171,6 +174,21 @@ impl Hub {
                 Err(Refusal::KeysFull(order.keys.keys_max()))
             }
         }
+    }
+
+    /// Closes a channel whose newest event is sent again by key, now to close it; returns how the
+    /// channel ended then. With a newer event it stays as it is.
+    fn close_again(
+        &self,
+        order: &mut Order,
+        seq: u64,
+        duplicate: &Placed,
+        (close, now_us): (Option<CloseReason>, u64),
+    ) -> Option<CloseReason> {
+        let channel = duplicate.channel.as_ref()?;
+        // Of this life of the channel: one that was made anew since is not ended.
+        let reason = close.filter(|_| lock(&channel.ring).last_event() == duplicate.id.seq)?;
+        Some(self.close(order, seq, channel, reason, now_us).reason)
     }
 
     pub(crate) fn find_or_create(&self, name: &ChannelName) -> Result<Arc<Channel>, Refusal> {

@@ -161,6 +161,35 @@ fn a_keyed_publish_is_answered_as_before_whatever_became_of_the_channel() {
 }
 
 #[test]
+fn a_key_sent_again_closes_behind_its_event_if_that_is_the_newest() {
+    let bench = Bench::with_rings(9);
+    let last = |data| Change::Event(Draft::new(None, data), Some(CloseReason::Done));
+    let mut subscriber = bench.live(&["a"], Start::Now);
+    let first = bench.place("a", event("1"), Some("k")).unwrap();
+    bench.publish("a", ["2"]);
+    let ended = |data, key| {
+        let placed = bench.place("a", last(data), Some(key)).unwrap();
+        assert!(placed.duplicate);
+        (placed.id.seq, placed.ended)
+    };
+    assert_eq!(ended("1", "k"), (first.id.seq, None), "there is a newer event");
+    let newest = bench.place("a", event("3"), Some("l")).unwrap();
+    assert_eq!(bench.read(&mut subscriber), live(["1 1", "2 2", "3 3"]));
+    bench.hub.doorbell(0).take(0, &mut Marks::default());
+    assert!(bench.hub.doorbell(0).sleep());
+    for _twice in 0..2 {
+        assert_eq!(ended("3", "l"), (newest.id.seq, Some(CloseReason::Done)));
+    }
+    assert_eq!(bench.wakes.load(Ordering::SeqCst), 1, "who waits is told");
+    assert_eq!(bench.read(&mut subscriber), over(["end a 4 done"]));
+    // A channel that was made anew since is another one.
+    bench.delete("a");
+    bench.place("a", event("4"), None).unwrap();
+    assert_eq!(ended("3", "l"), (newest.id.seq, None));
+    assert_eq!(bench.seen(&["a"], Start::Now), live([]));
+}
+
+#[test]
 fn a_refused_publish_leaves_its_key_free() {
     let bench = Bench::with_rings(9);
     bench.close("a");

@@ -1,7 +1,10 @@
 //! Idempotency keys: the same key on the same channel publishes once.
 
 use crate::{
-    NDJSON, kept, problem, send,
+    NDJSON,
+    close::is_end,
+    kept, problem, send,
+    status::status,
     support::{
         http::{Answer, Client, call},
         hub::Hub,
@@ -97,6 +100,22 @@ fn a_key_works_with_a_close() {
     let again = keyed(&hub, "/channels/a?close", "k", "x");
     assert_eq!((again.status(), &again.json()["id"]), (200, &first.json()["id"]));
     assert_eq!(kept(&hub, "a"), ["x"]);
+}
+
+#[test]
+fn a_key_sent_again_may_close_behind_its_event() {
+    let hub = Hub::start(&[]);
+    let mut stream = Stream::open(hub.public(), "/channels/a?open=0");
+    let first = keyed(&hub, "/channels/a", "k", "x");
+    let again = keyed(&hub, "/channels/a?close=done", "k", "x");
+    assert_eq!((again.status(), &again.json()["id"]), (200, &first.json()["id"]));
+    assert_eq!(stream.event().data, "x");
+    is_end(&stream.event(), &["a"], "done");
+    // With a newer event behind it, it is the answer alone.
+    keyed(&hub, "/channels/b", "k", "x");
+    crate::publish(&hub, "b", "y");
+    assert_eq!(keyed(&hub, "/channels/b?close=done", "k", "x").status(), 200);
+    assert_eq!(status(&hub, "b")["state"], "open");
 }
 
 fn keyed(hub: &Hub, target: &str, key: &str, data: &str) -> Answer {
