@@ -94,10 +94,8 @@ impl Ring {
         now_ms: u64,
     ) -> Option<(CloseReason, Overdue)> {
         let (at_ms, why) = self.ends(is_publishing)?;
-        let reason = match why {
-            Overdue::Grace if self.is_wished() => CloseReason::Cancelled,
-            _ => CloseReason::Error,
-        };
+        // Whatever ends it, what was wished for is no error.
+        let reason = if self.is_wished() { CloseReason::Cancelled } else { CloseReason::Error };
         (at_ms <= now_ms).then_some((reason, why))
     }
 

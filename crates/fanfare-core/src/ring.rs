@@ -26,9 +26,9 @@ pub struct Retention {
     /// Milliseconds that a closed channel can be replayed.
     pub closed_retention_ms: u64,
     /// Milliseconds without an event or an open streaming publish after which an open channel is
-    /// closed with `error`; 0 for never.
+    /// closed, with `error` or, if that is wished, `cancelled`; 0 for never.
     pub channel_idle_ms_max: u64,
-    /// Milliseconds after which an open channel is closed with `error`, however busy it is; 0 for
+    /// Milliseconds after which an open channel is closed likewise, however busy it is; 0 for
     /// never.
     pub channel_age_ms_max: u64,
     /// Milliseconds that a channel waits for a streaming publish that broke off to be taken up

@@ -149,6 +149,22 @@ fn silence_and_age_end_channels() {
 }
 
 #[test]
+fn silence_and_age_end_what_is_wished_with_cancelled() {
+    let idle = Retention { channel_idle_ms_max: 10_000, ..Retention::default() };
+    let old = Retention { channel_age_ms_max: 10_000, ..Retention::default() };
+    for (retention, why) in [(idle, Overdue::Idle), (old, Overdue::Age)] {
+        let mut bench = bench(retention);
+        bench.publish("a", ["1"]);
+        assert_eq!(bench.hub.cancel(&name("a"), bench.now_ms), Ok((Standing::Cancelling, false)));
+        bench.pass(9_999);
+        assert_eq!(bench.hub.standing(&name("a")), Standing::Cancelling, "{why:?}");
+        bench.pass(1);
+        assert_eq!(closed(&bench, "a"), Some(CloseReason::Cancelled), "{why:?}");
+        assert_eq!(bench.hub.overdue_total(why), 1);
+    }
+}
+
+#[test]
 fn who_streams_is_not_silent() {
     let mut bench = bench(Retention { channel_idle_ms_max: 10_000, ..Retention::default() });
     let publishing = begin(&bench, "a");
