@@ -31,8 +31,14 @@ impl Core {
     /// Publishes one event; returns its `seq`.
     pub fn publish(&self, channel: &ChannelName, draft: Draft) -> u64 {
         let (channel, change) = (channel.clone(), Change::Event(draft, None));
-        let publication =
-            Publication { channel, change, producer: None, key: None, now_us: NOW_US };
+        let publication = Publication {
+            channel,
+            change,
+            instance: None,
+            producer: None,
+            key: None,
+            now_us: NOW_US,
+        };
         self.broker.place(publication).unwrap().id.seq
     }
 

@@ -26,7 +26,8 @@ impl Hub {
     pub fn apply(&self, seq: u64, publication: Publication) -> Result<Placed, Refusal> {
         let mut order = lock(&self.order);
         assert!(seq > order.journal.newest(), "events are applied in order");
-        let Publication { channel: name, change, producer, key, now_us } = publication;
+        let Publication { channel: name, change, instance, producer, key, now_us } = publication;
+        self.check_instance(&name, instance)?;
         let now_ms = now_us / 1_000;
         let producer = producer.filter(|_| !matches!(change, Change::Delete));
         assert!(producer.is_some() || !matches!(change, Change::Claim), "a producer claims");
@@ -60,6 +61,14 @@ impl Hub {
         let id = self.id(placed);
         let channel = Some(channel);
         Ok(Placed { id, subscribers: 0, duplicate: false, ended, channel, producer })
+    }
+
+    /// Refuses what is for a life of a channel that is over. Looked at under the order lock, which
+    /// keeps the life that is found.
+    fn check_instance(&self, name: &ChannelName, instance: Option<u64>) -> Result<(), Refusal> {
+        let Some(instance) = instance else { return Ok(()) };
+        let found = self.registry.find(name).filter(|channel| channel.instance() == instance);
+        found.map(drop).ok_or(Refusal::NoChannel)
     }
 
     /// Carries out a change; returns the channel, where it stands, and how it ended the channel.

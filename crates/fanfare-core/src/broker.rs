@@ -25,6 +25,10 @@ pub struct Publication {
     pub channel: ChannelName,
     /// What happens to it.
     pub change: Change,
+    /// The life of the channel that it is for, if it is for no other: its [`instance`].
+    ///
+    /// [`instance`]: Channel::instance
+    pub instance: Option<u64>,
     /// Who does it, if it counts its events. It has no key then.
     pub producer: Option<Producer>,
     /// Publishes once, however often it is sent.
@@ -82,7 +86,7 @@ pub enum Refusal {
     KeysFull(usize),
     /// Nobody knows what became of it; the broker is at fault.
     NoAnswer,
-    /// A delete of a channel that does not exist.
+    /// The channel does not exist, or not in the life that this is for.
     NoChannel,
     /// The time of the channel has not come, or it is over already.
     NotDue,

@@ -61,7 +61,14 @@ impl World {
         let channel = ChannelName::parse(channel).unwrap();
         let now_us = now_ms * 1_000;
         self.broker
-            .place(Publication { channel, change, producer: None, key: None, now_us })
+            .place(Publication {
+                channel,
+                change,
+                instance: None,
+                producer: None,
+                key: None,
+                now_us,
+            })
             .unwrap()
     }
 
@@ -363,7 +370,8 @@ fn loom_a_producer_that_is_back_is_not_cut() {
             let world = Arc::clone(&world);
             let (channel, change) = (ChannelName::parse("a").unwrap(), Change::CloseIfDue);
             let now_us = 1_000_000_000;
-            let due = Publication { channel, change, producer: None, key: None, now_us };
+            let due =
+                Publication { channel, change, instance: None, producer: None, key: None, now_us };
             thread::spawn(move || world.broker.place(due).is_ok())
         };
         let back = begin(&world);

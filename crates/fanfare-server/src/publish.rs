@@ -303,8 +303,17 @@ pub(crate) async fn place_as(
     change: Change,
     (producer, key): (Option<Producer>, Option<IdempotencyKey>),
 ) -> Result<Placed, Problem> {
+    let now_us = state.now_us();
+    place_measured(state, Publication { channel, change, instance: None, producer, key, now_us })
+        .await
+}
+
+/// The same of a publication.
+pub(crate) async fn place_measured(
+    state: &State,
+    publication: Publication,
+) -> Result<Placed, Problem> {
     let began = Instant::now();
-    let publication = Publication { channel, change, producer, key, now_us: state.now_us() };
     let placed = place(state, publication).await;
     state.metrics.publish_took(metrics::Published::of(&placed), began.elapsed());
     placed

@@ -179,7 +179,7 @@ impl<B: Incoming> Many<B> {
             let of = Some(producer.clone());
             let (channel, key) = (channel.clone(), None);
             // A claim is no publish, and counts as none.
-            let claim = Publication { channel, change, producer: of, key, now_us };
+            let claim = Publication { channel, change, instance: None, producer: of, key, now_us };
             self.producer = Producing::new(producer, &place(&self.state, claim).await?);
         }
         self.streaming.begin(&channel)
@@ -286,7 +286,7 @@ impl<B: Incoming> Many<B> {
         let change = Change::Event(draft, None);
         let step = self.producer.as_mut().map(|producer| producer.step(key.as_ref()));
         let producer = step.transpose()?;
-        let publication = Publication { channel, change, producer, key, now_us };
+        let publication = Publication { channel, change, instance: None, producer, key, now_us };
         let placed = place(&self.state, publication).await?;
         if placed.duplicate && self.producer.is_some() {
             return Ok(placed);

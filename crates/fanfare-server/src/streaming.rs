@@ -151,6 +151,7 @@ impl Drop for Streaming {
 /// quicker, or its producer came back, is no error.
 pub(crate) fn close_if_due(state: &State, channel: ChannelName) {
     let (change, now_us) = (Change::CloseIfDue, state.now_us());
-    let publication = Publication { channel, change, producer: None, key: None, now_us };
+    let publication =
+        Publication { channel, change, instance: None, producer: None, key: None, now_us };
     drop(state.broker.publish(publication));
 }

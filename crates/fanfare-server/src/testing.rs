@@ -115,7 +115,8 @@ pub(crate) fn sse(draft: Draft) -> String {
     let hub = hub();
     let channel = ChannelName::parse("a").unwrap();
     let change = Change::Event(draft, None);
-    let publication = Publication { channel, change, producer: None, key: None, now_us: 0 };
+    let publication =
+        Publication { channel, change, instance: None, producer: None, key: None, now_us: 0 };
     MemoryBroker::new(Arc::clone(&hub)).place(publication).unwrap();
     let event = history(&hub, "a").events.pop().unwrap();
     let event_type = event.event_type.map(|text| format!("event: {text}\n"));

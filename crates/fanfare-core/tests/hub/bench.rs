@@ -57,7 +57,14 @@ impl Bench {
         let channel = ChannelName::parse(channel).unwrap();
         let now_us = self.now_ms.saturating_mul(1_000);
         let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
-        self.broker.place(Publication { channel, change, producer: None, key, now_us })
+        self.broker.place(Publication {
+            channel,
+            change,
+            instance: None,
+            producer: None,
+            key,
+            now_us,
+        })
     }
 
     /// The same, by a producer: its id, epoch and `seq`.
@@ -70,7 +77,14 @@ impl Bench {
         let channel = ChannelName::parse(channel).unwrap();
         let now_us = self.now_ms * 1_000;
         let producer = Some(Producer { id: ProducerId::parse(id).unwrap(), epoch, seq });
-        self.broker.place(Publication { channel, change, producer, key: None, now_us })
+        self.broker.place(Publication {
+            channel,
+            change,
+            instance: None,
+            producer,
+            key: None,
+            now_us,
+        })
     }
 
     /// Publishes each of the data; returns the last `seq`.

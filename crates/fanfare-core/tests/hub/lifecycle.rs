@@ -1,11 +1,12 @@
 //! What ends a channel though no publisher does, and what keeps one that has no event.
 
 use fanfare_core::{
-    Change, ChannelName, CloseReason, HubLimits, Overdue, Publishing, Refusal, Removal, Retention,
-    Standing, Start, Subscribed, WishedBy,
+    Change, ChannelName, CloseReason, Draft, HubLimits, IdempotencyKey, Overdue, Producer,
+    ProducerId, Publication, Publishing, Refusal, Removal, Retention, Standing, Start, Subscribed,
+    WishedBy,
 };
 
-use crate::bench::{Bench, event, request};
+use crate::bench::{Bench, event, live, request};
 
 fn bench(retention: Retention) -> Bench {
     Bench::new(HubLimits { retention, ..HubLimits::default() })
@@ -330,6 +331,49 @@ fn a_stream_that_ends_does_not_make_a_deleted_channel_anew() {
     bench.publish("a", ["2"]);
     bench.place("a", Change::Finish, None).unwrap();
     assert_eq!(closed(&bench, "a"), Some(CloseReason::Done));
+    publishing.end(false, bench.now_ms);
+}
+
+#[test]
+fn what_is_for_one_life_of_a_channel_does_nothing_in_another() {
+    let bench = bench(Retention::default());
+    let publishing = begin(&bench, "a");
+    let instance = Some(publishing.channel().instance());
+    let place = |change: Change, key: Option<&str>, producer: Option<&str>| {
+        let key = key.map(|key| IdempotencyKey::parse(key).unwrap());
+        let of = |id| Producer { id: ProducerId::parse(id).unwrap(), epoch: 0, seq: 0 };
+        let (channel, producer, now_us) = (name("a"), producer.map(of), bench.now_ms * 1_000);
+        bench.broker.place(Publication { channel, change, instance, producer, key, now_us })
+    };
+    let refuses = |change, key, producer| {
+        assert_eq!(place(change, key, producer).unwrap_err(), Refusal::NoChannel);
+    };
+    let refuses_all = || {
+        let done = CloseReason::Done;
+        let last = Change::Event(Draft::new(None, "x"), Some(done));
+        for change in [event("x"), last, Change::Close(done), Change::CloseIfDue] {
+            refuses(change, None, None);
+        }
+        refuses(Change::Finish, None, None);
+        refuses(Change::Delete, None, None);
+        refuses(Change::Claim, None, Some("q"));
+        refuses(event("x"), Some("l"), None);
+        // What was done before is not answered either.
+        refuses(event("1"), Some("k"), None);
+        refuses(event("2"), None, Some("p"));
+    };
+    place(event("1"), Some("k"), None).unwrap();
+    place(event("2"), None, Some("p")).unwrap();
+    let deleted = bench.delete("a");
+    refuses_all();
+    assert_eq!((bench.hub.watermark(), bench.hub.held().channels), (deleted, 0));
+    // Nor does it end or change what others began under that name.
+    let seq = bench.publish("a", ["3"]);
+    refuses_all();
+    assert_eq!((bench.hub.watermark(), closed(&bench, "a")), (seq, None));
+    assert!(bench.hub.producer(&name("a"), "q").is_none());
+    assert_eq!(bench.seen(&["a"], Start::Beginning), live(["4 3"]));
+    assert!(!bench.place("a", event("x"), Some("l")).unwrap().duplicate, "the key is not taken");
     publishing.end(false, bench.now_ms);
 }
 

@@ -26,7 +26,8 @@ fn a_broker_in_memory_answers_at_once() {
     let publish = || {
         let channel = ChannelName::parse("a").unwrap();
         let change = Change::Event(Draft::new(None, "x"), Some(CloseReason::Done));
-        let publication = Publication { channel, change, producer: None, key: None, now_us: 0 };
+        let publication =
+            Publication { channel, change, instance: None, producer: None, key: None, now_us: 0 };
         match bench.broker.publish(publication) {
             Published::Now(result) => result,
             Published::Later(_) => panic!("there is nothing to wait for"),

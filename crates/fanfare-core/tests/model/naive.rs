@@ -198,9 +198,9 @@ proptest! {
                 Step::Publish(channel, data) => {
                     let change = Change::Event(Draft::new(None, &data), None);
                     let name = ChannelName::parse(channel).unwrap();
-                    let (producer, key) = (None, None);
+                    let (instance, producer, key) = (None, None, None);
                     let publication =
-                        Publication { channel: name, change, producer, key, now_us: 0 };
+                        Publication { channel: name, change, instance, producer, key, now_us: 0 };
                     let seq = broker.place(publication).unwrap().id.seq;
                     naive.log.push((seq, channel, data));
                     prop_assert_eq!(seq, naive.log.len() as u64);

@@ -235,7 +235,7 @@ impl World {
         key: Option<IdempotencyKey>,
     ) -> Result<Placed, Refusal> {
         let (channel, now_us) = (channel.clone(), self.now_ms * 1_000);
-        self.broker.place(Publication { channel, change, producer, key, now_us })
+        self.broker.place(Publication { channel, change, instance: None, producer, key, now_us })
     }
 
     fn reason(&mut self) -> CloseReason {

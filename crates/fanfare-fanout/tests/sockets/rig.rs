@@ -159,8 +159,14 @@ impl Rig {
 
     fn change(&self, channel: &str, change: Change) -> u64 {
         let channel = ChannelName::parse(channel).unwrap();
-        let publication =
-            Publication { channel, change, producer: None, key: None, now_us: now_us() };
+        let publication = Publication {
+            channel,
+            change,
+            instance: None,
+            producer: None,
+            key: None,
+            now_us: now_us(),
+        };
         self.broker.place(publication).unwrap().id.seq
     }
 

@@ -114,6 +114,7 @@ impl Feed {
             drop(self.broker.place(Publication {
                 channel,
                 change,
+                instance: None,
                 producer: None,
                 key: None,
                 now_us,

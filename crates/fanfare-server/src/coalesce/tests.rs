@@ -55,7 +55,14 @@ fn hub_with(events: &[Event]) -> Arc<Hub> {
         let change = Change::Event(Draft::new(event_type.as_ref(), data), None);
         let channel = ChannelName::parse("a").unwrap();
         broker
-            .place(Publication { channel, change, key: None, producer: None, now_us: 0 })
+            .place(Publication {
+                channel,
+                change,
+                instance: None,
+                key: None,
+                producer: None,
+                now_us: 0,
+            })
             .unwrap();
     }
     hub

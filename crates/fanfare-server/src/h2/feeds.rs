@@ -220,7 +220,14 @@ mod tests {
             let matches = self.reading.feed.selectors().matches(&channel);
             let placed = self
                 .broker
-                .place(Publication { channel, change, producer: None, key: None, now_us: 0 })
+                .place(Publication {
+                    channel,
+                    change,
+                    instance: None,
+                    producer: None,
+                    key: None,
+                    now_us: 0,
+                })
                 .unwrap();
             if matches {
                 self.published.push(placed.id.seq);

@@ -102,7 +102,14 @@ impl World {
         let channel = ChannelName::parse(channel).unwrap();
         let change = Change::Event(Draft::new(None, data), None);
         self.broker
-            .place(Publication { channel, change, producer: None, key: None, now_us })
+            .place(Publication {
+                channel,
+                change,
+                instance: None,
+                producer: None,
+                key: None,
+                now_us,
+            })
             .unwrap()
             .id
             .seq
@@ -424,7 +431,14 @@ async fn a_finished_stream_ends_when_its_last_piece_is_gone() {
     let change = Change::Close(CloseReason::Done);
     world
         .broker
-        .place(Publication { channel, change, producer: None, key: None, now_us: 0 })
+        .place(Publication {
+            channel,
+            change,
+            instance: None,
+            producer: None,
+            key: None,
+            now_us: 0,
+        })
         .unwrap();
     read(&mut world.subscribe_to(["b"], Start::Now, 0), 10).await;
     let last = ask(&mut body).unwrap().unwrap();

@@ -202,7 +202,7 @@ impl From<Problem> for Ended {
     fn from(problem: Problem) -> Self {
         let detail = problem.detail().to_owned();
         match problem.kind() {
-            Kind::ChannelClosed => Self::Closed,
+            Kind::ChannelClosed | Kind::ChannelNotFound => Self::Closed,
             Kind::ChannelsFull | Kind::RequestsFull | Kind::Unavailable => Self::Full(detail),
             _ => Self::Event(detail),
         }

@@ -1,7 +1,8 @@
 //! One fetch: a request to an upstream, and what comes back as events of a channel.
 //!
 //! Policy: it goes on whoever leaves, and ends in exactly one way, which its channel tells. What
-//! is read is published before more is read, so nothing piles up; each step has its time.
+//! is read is published before more is read, so nothing piles up; each step has its time. All of it
+//! goes to the life of the channel that it began on: one that is deleted is not made anew.
 
 use std::{error::Error, future::poll_fn, mem, sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use super::{Ended, Masks, Upstream, connect::connect, ended::Said, slots::Slot};
 use crate::{
     budget::Charge,
     limits::{UPSTREAM_BUFFER_BYTES_MAX, UPSTREAM_ERROR_BYTES_MAX, UPSTREAM_ERROR_MS_MAX},
-    publish::{place, place_now},
+    publish::{place, place_measured},
     sse_body::SseBody,
     state::State,
 };
@@ -64,7 +65,7 @@ impl Fetch {
                 Err(_) => Ended::Timeout("all of it", total),
             },
         };
-        self.end(&ended, &masks).await;
+        self.end(ended, &masks).await;
     }
 
     /// Waits until somebody wishes the end of it, or has brought it about.
@@ -81,13 +82,18 @@ impl Fetch {
     }
 
     /// Closes the channel and tells who wants to know.
-    async fn end(self, ended: &Ended, masks: &Masks) {
-        let Self { state, upstream, slot, memory, publishing, token, watch, .. } = self;
-        if let Some(change) = ended.change(&upstream.name, masks) {
-            // It may have been closed meanwhile, and is as closed then.
-            place_now(&state, slot.channel().clone(), change, None).await.ok();
+    async fn end(self, mut ended: Ended, masks: &Masks) {
+        if let Some(change) = ended.change(&self.upstream.name, masks) {
+            let last = self.publication(change, self.state.now_us());
+            // It may have been closed or deleted meanwhile, and has ended like that then.
+            if let Err(problem) = place_measured(&self.state, last).await
+                && Ended::from(problem) == Ended::Closed
+            {
+                ended = Ended::Closed;
+            }
         }
-        state.metrics.fetched(ended);
+        let Self { state, upstream, slot, memory, publishing, token, watch, .. } = self;
+        state.metrics.fetched(&ended);
         let (upstream, result) = (upstream.name.as_str(), ended.as_str());
         tracing::debug!(upstream, result, status = ended.status(), "a fetch has ended");
         if ended.is_failure()
@@ -165,11 +171,15 @@ impl Fetch {
     }
 
     async fn place(&self, draft: Draft, now_us: u64) -> Result<(), Ended> {
-        let channel = self.slot.channel().clone();
-        let change = Change::Event(draft, None);
-        place(&self.state, Publication { channel, change, key: None, producer: None, now_us })
-            .await?;
+        place(&self.state, self.publication(Change::Event(draft, None), now_us)).await?;
         Ok(())
+    }
+
+    /// A change of the channel in the life that the fetch began on, and in no other.
+    fn publication(&self, change: Change, now_us: u64) -> Publication {
+        let channel = self.publishing.channel();
+        let (channel, instance) = (channel.name().clone(), Some(channel.instance()));
+        Publication { channel, change, instance, producer: None, key: None, now_us }
     }
 }
 

@@ -1,8 +1,15 @@
 //! Fetches from a scripted upstream, on a hub without listeners.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use fanfare_core::CloseReason;
+use fanfare_core::{Broker, Change, CloseReason, MemoryBroker, Publication, Published};
 use hyper::{HeaderMap, header, header::HeaderName};
 use serde_json::Value;
 use tokio::{
@@ -228,7 +235,7 @@ async fn one_that_there_is_no_memory_for_is_refused_and_leaves_nothing() {
 async fn a_closed_channel_takes_no_fetch() {
     let (_listener, url) = listen().await;
     let state = state(upstream(&url));
-    let change = fanfare_core::Change::Close(CloseReason::Done);
+    let change = Change::Close(CloseReason::Done);
     crate::publish::place_now(&state, "a".parse_name(), change, None).await.unwrap();
     let body = testing::chunks(["{}"]);
     let refused = ask(&state, "v1/chat", "channel=a", body).await.unwrap_err();
@@ -254,6 +261,47 @@ async fn a_drain_and_a_delete_end_it() {
     let ended = state.metrics.fetched_totals();
     let total = |name| ended[Ended::NAMES.iter().position(|found| *found == name).unwrap()];
     assert_eq!((total("closed"), total("drain"), total("done")), (1, 1, 0));
+}
+
+/// A broker that deletes the channel just before something of so many is placed.
+struct Deleting {
+    inner: MemoryBroker,
+    before: AtomicUsize,
+}
+
+impl Broker for Deleting {
+    fn publish(&self, publication: Publication) -> Published {
+        if self.before.fetch_sub(1, Ordering::Relaxed) == 0 {
+            let channel = publication.channel.clone();
+            let (change, now_us) = (Change::Delete, publication.now_us);
+            let (instance, producer, key) = (None, None, None);
+            let delete = Publication { channel, change, instance, producer, key, now_us };
+            self.inner.place(delete).unwrap();
+        }
+        Published::Now(self.inner.place(publication))
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_is_deleted_before_an_event_or_the_end_is_not_made_anew() {
+    let stream = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                  content-length: 18\r\n\r\ndata: 1\n\ndata: 2\n\n";
+    let wrong = "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n";
+    for (answer, before) in [(stream, 1), (stream, 2), (wrong, 0)] {
+        let (listener, url) = listen().await;
+        let mut state = state(upstream(&url));
+        let inner = MemoryBroker::new(Arc::clone(&state.hub));
+        let broker = Deleting { inner, before: AtomicUsize::new(before) };
+        Arc::get_mut(&mut state).unwrap().broker = Arc::new(broker);
+        begin(&state, "a").await;
+        let (mut socket, _) = request(&listener).await;
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        over(&state).await;
+        assert!(state.hub.channel(&"a".parse_name()).is_none(), "{answer} {before}");
+        assert_eq!(state.hub.published_total(), before as u64);
+        let closed = Ended::NAMES.iter().position(|name| *name == "closed").unwrap();
+        assert_eq!(state.metrics.fetched_totals()[closed], 1, "{answer} {before}");
+    }
 }
 
 trait ParseName {
