@@ -135,6 +135,9 @@ pub(crate) const UPSTREAM_ERROR_BYTES_MAX: usize = 16 * 1024;
 pub(crate) const UPSTREAM_ERROR_MS_MAX: u64 = 5_000;
 /// Bytes of the sentence that the channel is told.
 pub(crate) const UPSTREAM_MESSAGE_BYTES_MAX: usize = 1_024;
+/// Bytes of the event that tells how a fetch failed, beyond which it goes without what the upstream
+/// said: all of that and its quotes fit, what JSON writes with six bytes each does not.
+pub(crate) const UPSTREAM_TOLD_BYTES_MAX: usize = 32 * 1024;
 /// Bytes of a value below which it is no secret: covering `1` would cover every number.
 pub(crate) const SECRET_BYTES_MIN: usize = 4;
 /// Seconds after which a publish that met a full hub may try again: channels and keys go when
@@ -241,6 +244,10 @@ pub(crate) const fn sse_line_bytes_max(event_data_bytes_max: usize) -> usize {
 }
 
 const _: () = assert!("upstreams/".len() + UPSTREAM_NAME_BYTES_MAX + 33 <= CHANNEL_NAME_BYTES_MAX);
+const _: () = assert!(
+    UPSTREAM_TOLD_BYTES_MAX > JSON_ESCAPE_FACTOR_MAX * UPSTREAM_MESSAGE_BYTES_MAX + 1_024
+        && UPSTREAM_TOLD_BYTES_MAX > UPSTREAM_ERROR_BYTES_MAX
+);
 const _: () = assert!(H2_CONNECTION_WINDOW_BYTES >= 2 * H2_STREAM_WINDOW_BYTES);
 const _: () = assert!(SOCKETS_BYTES_MIN > 16 * (H2_STREAM_BYTES + H2_STREAM_WINDOW_BYTES));
 const _: () = assert!(LOGGED_PATH_BYTES_MAX > "/channels/".len() + 3 * CHANNEL_NAME_BYTES_MAX);

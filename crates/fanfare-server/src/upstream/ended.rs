@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Masks;
 use crate::{
-    limits::UPSTREAM_MESSAGE_BYTES_MAX,
+    limits::{UPSTREAM_MESSAGE_BYTES_MAX, UPSTREAM_TOLD_BYTES_MAX},
     problem::{Kind, Problem},
 };
 
@@ -112,16 +112,27 @@ impl Ended {
         }
     }
 
-    /// What it does to the channel; nothing if that has ended already.
-    pub(super) fn change(&self, upstream: &str, masks: &Masks) -> Option<Change> {
+    /// What it does to the channel, whose events may have so many bytes of data; nothing if it has
+    /// ended already.
+    pub(super) fn change(
+        &self,
+        upstream: &str,
+        masks: &Masks,
+        data_bytes_max: usize,
+    ) -> Option<Change> {
         match self {
             Self::Cancelled => Some(Change::Close(CloseReason::Cancelled)),
             Self::Closed => None,
             // Done, or cancelled if somebody has asked for that a moment ago.
             Self::Done => Some(Change::Finish),
             _ => {
-                let told = self.told(upstream, masks);
-                let json = serde_json::to_string(&told).unwrap_or_default();
+                let mut told = self.told(upstream, masks);
+                let mut json = told.json();
+                if json.len() > data_bytes_max.min(UPSTREAM_TOLD_BYTES_MAX) {
+                    // What is left is one sentence, which is told in any case.
+                    told.error.body = None;
+                    json = told.json();
+                }
                 Some(Change::Event(Draft::new(None, &json), Some(CloseReason::Error)))
             }
         }
@@ -214,6 +225,12 @@ struct Told<'a> {
     error: ToldError<'a>,
 }
 
+impl Told<'_> {
+    fn json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 #[derive(Serialize)]
 struct ToldError<'a> {
     message: String,
@@ -229,7 +246,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing;
+    use crate::{limits::UPSTREAM_ERROR_BYTES_MAX, testing};
 
     fn told(ended: &Ended) -> Value {
         let json = serde_json::to_value(ended.told("u", &Masks::default())).unwrap();
@@ -280,7 +297,7 @@ mod tests {
         for (index, ended) in all.iter().enumerate() {
             assert_eq!(ended.index(), index);
             assert!(told(ended)["message"].as_str().unwrap().starts_with("the upstream u "));
-            let change = ended.change("u", &Masks::default());
+            let change = ended.change("u", &Masks::default(), 1_000);
             match ended {
                 Ended::Closed => assert!(change.is_none()),
                 Ended::Cancelled => {
@@ -296,6 +313,26 @@ mod tests {
             }
         }
         assert_eq!(Ended::NAMES.len(), all.len());
+    }
+
+    #[test]
+    fn a_body_that_is_too_long_as_json_is_left_out() {
+        let told = |text: &str, data_bytes_max| {
+            let said = Said::of(text.to_owned(), false);
+            let ended = Ended::Status(StatusCode::BAD_GATEWAY, said);
+            let change = ended.change("u", &Masks::default(), data_bytes_max);
+            let Some(Change::Event(draft, _)) = change else { panic!("{ended:?}") };
+            let wire = testing::sse(draft);
+            let json: Value = serde_json::from_str(wire.trim()[6..].trim()).unwrap();
+            assert_eq!(json["error"]["code"], 502);
+            let has_body = json["error"].get("body").is_some_and(|body| body == text);
+            (has_body, wire.len() <= data_bytes_max.min(UPSTREAM_TOLD_BYTES_MAX) + 8)
+        };
+        let full = "x".repeat(UPSTREAM_ERROR_BYTES_MAX);
+        assert_eq!(told(&full, 256 * 1024), (true, true));
+        assert_eq!(told(&full.replace('x', "\u{1}"), 256 * 1024), (false, true));
+        assert_eq!(told(&"x".repeat(500), 1_000), (true, true));
+        assert_eq!(told(&"\u{1}".repeat(500), 1_000), (false, true));
     }
 
     #[test]

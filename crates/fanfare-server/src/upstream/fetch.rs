@@ -83,7 +83,8 @@ impl Fetch {
 
     /// Closes the channel and tells who wants to know.
     async fn end(self, mut ended: Ended, masks: &Masks) {
-        if let Some(change) = ended.change(&self.upstream.name, masks) {
+        let data_max = self.state.config().event_data_bytes_max;
+        if let Some(change) = ended.change(&self.upstream.name, masks, data_max) {
             let last = self.publication(change, self.state.now_us());
             // It may have been closed or deleted meanwhile, and has ended like that then.
             if let Err(problem) = place_measured(&self.state, last).await

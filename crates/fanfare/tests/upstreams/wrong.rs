@@ -128,6 +128,9 @@ fn one_that_answers_with_an_error() {
     let (told, _) = after(whole("500 Oh", json, &long));
     let body = told["body"].as_str().unwrap();
     assert!(body.len() > 16_000 && body.chars().all(|c| c == 'x'), "{} bytes", body.len());
+    // None if JSON makes it six times as long.
+    let (told, _) = after(whole("500 Oh", "", &"\u{1}".repeat(16_000)));
+    assert_eq!((&told["code"], told.get("body").is_some()), (&json!(500), false));
 }
 
 #[test]
