@@ -176,7 +176,8 @@ impl Ended {
             ),
             Self::Done => "came to its end".to_owned(),
             Self::Drain => "was left because the hub drains".to_owned(),
-            Self::Event(why) | Self::Full(why) => format!("sent what is not taken: {why}"),
+            Self::Event(why) => format!("sent what is not taken: {why}"),
+            Self::Full(why) => format!("was left because the hub has no room: {why}"),
             Self::Redirect(status) => {
                 format!("answered {status}, and redirects are not followed")
             }
@@ -333,6 +334,16 @@ mod tests {
         assert_eq!(told(&full.replace('x', "\u{1}"), 256 * 1024), (false, true));
         assert_eq!(told(&"x".repeat(500), 1_000), (true, true));
         assert_eq!(told(&"\u{1}".repeat(500), 1_000), (false, true));
+    }
+
+    #[test]
+    fn a_hub_that_is_full_blames_no_upstream() {
+        let ended = Ended::from(Problem::new(Kind::RequestsFull, "requests hold 9 bytes"));
+        let expected = "the upstream u was left because the hub has no room: requests hold 9 bytes";
+        assert_eq!(told(&ended)["message"], expected);
+        let ended = Ended::from(Problem::new(Kind::NotUtf8, "line 1 is not UTF-8"));
+        let expected = "the upstream u sent what is not taken: line 1 is not UTF-8";
+        assert_eq!(told(&ended)["message"], expected);
     }
 
     #[test]
