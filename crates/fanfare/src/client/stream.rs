@@ -26,14 +26,16 @@ use tokio::{
     process::{ChildStdout, Command},
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::{
     hub::{self, ClientError},
     publish::{Publish, build},
+    sse::Parser,
 };
 use crate::{
-    limits::{ANSWER_BYTES_MAX, INPUT_LINE_BYTES_MAX, INPUT_PIECE_BYTES_MAX},
+    limits::{ANSWER_BYTES_MAX, ANSWER_TIME_MAX, INPUT_LINE_BYTES_MAX, INPUT_PIECE_BYTES_MAX},
     terminal,
 };
 
@@ -116,14 +118,14 @@ fn begin(
 }
 
 /// Hands input over as it comes, until its end or until nobody takes it. What cannot be read, or
-/// did not end well, breaks the request off once the hub has acknowledged what came before, for
-/// then that is there.
+/// did not end well, breaks the request off once the hub has begun to answer and acknowledged what
+/// came before, for then that is there.
 async fn pump(
     mut input: impl AsyncRead + Unpin,
     end: impl Future<Output = io::Result<()>>,
     mut pieces: Pieces,
     sender: mpsc::Sender<io::Result<Bytes>>,
-    mut accepted: watch::Receiver<u64>,
+    accepted: watch::Receiver<Option<u64>>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; INPUT_PIECE_BYTES_MAX];
     let mut end = pin!(end);
@@ -141,12 +143,20 @@ async fn pump(
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(error) => {
-                // That nobody is there to tell it ends the request, too.
-                drop(accepted.wait_for(|accepted| pieces.events <= *accepted).await);
+                acknowledged(accepted, pieces.events).await;
                 drop(sender.send(Err(error.kind().into())).await);
                 return Err(error);
             }
         }
+    }
+}
+
+/// Waits until the hub has begun to answer, and acknowledged so many events: a request that it has
+/// not begun to read would not break off, but never have been. It stops if nobody is there to tell
+/// it, or if no ack comes for long, for a proxy may keep the request to itself.
+async fn acknowledged(mut accepted: watch::Receiver<Option<u64>>, events: u64) {
+    while *accepted.borrow_and_update() < Some(events) {
+        let Ok(Ok(())) = timeout(ANSWER_TIME_MAX, accepted.changed()).await else { return };
     }
 }
 
@@ -156,19 +166,22 @@ struct Pieces {
     format: Format,
     /// The line that is not complete.
     rest: Vec<u8>,
-    /// Events before it that the hub acknowledges; those of event streams are not counted.
+    /// Events before it that the hub acknowledges.
     events: u64,
+    /// Finds those of an event stream.
+    blocks: Parser,
 }
 
 impl Pieces {
     fn of(format: Format) -> Self {
-        Self { format, rest: Vec::new(), events: 0 }
+        Self { format, rest: Vec::new(), events: 0, blocks: Parser::new("") }
     }
 
     /// Adds what of the input up to here can be sent; no bytes are its end.
     fn push(&mut self, bytes: &[u8], sent: &mut Vec<u8>) -> io::Result<()> {
         if self.format == Format::Sse {
-            // The hub leaves out a block that is not whole.
+            // The hub leaves out a block that is not whole, and refuses one that is too long.
+            self.events += self.blocks.push(bytes).map_or(0, |events| events.len() as u64);
             sent.extend_from_slice(bytes);
             return Ok(());
         }
@@ -231,8 +244,8 @@ impl Body for Piped {
 struct Acks {
     /// The line that is not complete.
     line: Vec<u8>,
-    /// Events that were accepted.
-    accepted: watch::Sender<u64>,
+    /// Events that were accepted, since the hub has begun to answer.
+    accepted: watch::Sender<Option<u64>>,
     /// The last one of them.
     last_id: Option<String>,
     /// Whether somebody wishes that the channel be cancelled.
@@ -249,6 +262,7 @@ impl Acks {
         if !response.status().is_success() {
             return Err(hub::refusal(response).await);
         }
+        self.accepted.send_replace(Some(0));
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| ClientError::Answer(error.into()))?;
@@ -283,7 +297,7 @@ impl Acks {
         self.is_cancelled |= told["cancel"] == true;
         if let Some(id) = told["id"].as_str() {
             self.last_id = Some(id.to_owned());
-            self.accepted.send_modify(|accepted| *accepted += 1);
+            self.accepted.send_modify(|accepted| *accepted = Some(accepted.unwrap_or(0) + 1));
         }
         Ok(())
     }
@@ -291,7 +305,7 @@ impl Acks {
     /// Says how many events were accepted, also before what ended them.
     fn tell(&self, is_well: bool) -> Result<(), ClientError> {
         let Self { accepted, last_id, .. } = self;
-        let accepted = *accepted.borrow();
+        let accepted = accepted.borrow().unwrap_or(0);
         if is_well || 0 < accepted {
             let plural = if accepted == 1 { "" } else { "s" };
             terminal::say(&format!("{accepted} event{plural} published"));
@@ -305,6 +319,8 @@ const NO_HUB: ClientError = ClientError::NoHub("what answers is not a hub");
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     fn sent(format: Format, input: &[u8], size: usize) -> io::Result<String> {
@@ -339,13 +355,33 @@ mod tests {
         assert_eq!(fits, [true, true, false]);
     }
 
+    #[tokio::test]
+    async fn what_did_not_end_well_breaks_off_when_the_rest_is_there() {
+        for (format, input) in
+            [(Format::Lines, "one\ntw"), (Format::Sse, "data: 1\n\n:\n\ndata: 2\n")]
+        {
+            let (sender, mut body) = mpsc::channel(2);
+            let (accepted, seen) = watch::channel(None);
+            let end = async { Err(io::ErrorKind::Other.into()) };
+            let mut pumping = pin!(pump(input.as_bytes(), end, Pieces::of(format), sender, seen));
+            let mut poll = || pumping.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(poll().is_pending(), "the hub has not begun to answer");
+            accepted.send_replace(Some(0));
+            assert!(poll().is_pending(), "the hub has not taken the event");
+            assert!(body.recv().await.unwrap().is_ok() && body.is_empty());
+            accepted.send_replace(Some(1));
+            assert!(matches!(poll(), Poll::Ready(Err(_))));
+            assert!(body.recv().await.unwrap().is_err());
+        }
+    }
+
     #[test]
     fn acks_come_in_any_pieces() {
         let told = b"{\"id\":\"e-1\"}\n{\"id\":null,\"duplicate\":true}\n{\"id\":\"e-2\"}\n";
         for size in 1..=told.len() {
             let mut acks = Acks::default();
             told.chunks(size).for_each(|piece| acks.push(piece).unwrap());
-            assert_eq!((*acks.accepted.borrow(), acks.last_id.as_deref()), (2, Some("e-2")));
+            assert_eq!((*acks.accepted.borrow(), acks.last_id.as_deref()), (Some(2), Some("e-2")));
             assert!(!acks.is_cancelled);
         }
     }
