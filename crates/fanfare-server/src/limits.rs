@@ -125,6 +125,9 @@ pub(crate) const UPSTREAM_NAME_BYTES_MAX: usize = 64;
 pub(crate) const UPSTREAM_PATH_BYTES_MAX: usize = 1_024;
 /// Addresses of an upstream's name that are tried.
 pub(crate) const UPSTREAM_ADDRESSES_MAX: usize = 8;
+/// Lookups of upstreams' names that have not returned: each holds a thread, of the 512 that also
+/// do what else blocks.
+pub(crate) const UPSTREAM_LOOKUPS_MAX: usize = 32;
 /// Bytes of an upstream's answer that are read before they are looked at: its head, or a piece.
 pub(crate) const UPSTREAM_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a fetch beside its body and events: of 250 each had 30 kB, over TLS 39 kB.

@@ -89,12 +89,14 @@ pub(crate) enum Reached {
     UpstreamBodyBytes,
     /// As many upstreams were being fetched as may be.
     UpstreamFetches,
+    /// As many names of upstreams were being looked up as may be.
+    UpstreamLookups,
     /// A peer took no byte of its answer for too long.
     WriteStall,
 }
 
 impl Reached {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Addresses,
         Self::AdminConnections,
         Self::AdminStreams,
@@ -119,6 +121,7 @@ impl Reached {
         Self::SubscribersPerChannel,
         Self::UpstreamBodyBytes,
         Self::UpstreamFetches,
+        Self::UpstreamLookups,
         Self::WriteStall,
     ];
 
@@ -148,6 +151,7 @@ impl Reached {
             Self::SubscribersPerChannel => "subscribers_per_channel",
             Self::UpstreamBodyBytes => "upstream_body_bytes",
             Self::UpstreamFetches => "upstream_fetches",
+            Self::UpstreamLookups => "upstream_lookups",
             Self::WriteStall => "write_stall",
         }
     }

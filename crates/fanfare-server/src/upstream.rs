@@ -8,6 +8,7 @@ mod answer;
 mod connect;
 mod ended;
 mod fetch;
+mod lookups;
 mod public_address;
 mod secrets;
 mod slots;

@@ -4,7 +4,7 @@ use fanfare_core::{Limit, limits::PRODUCERS_SHARE};
 
 use crate::{
     bucket::SharedBucket,
-    limits::{JOURNAL_PAIR_BYTES, REFUSED_CONNECTIONS_MAX},
+    limits::{JOURNAL_PAIR_BYTES, REFUSED_CONNECTIONS_MAX, UPSTREAM_LOOKUPS_MAX},
     metrics::Reached,
     state::State,
 };
@@ -69,6 +69,7 @@ impl State {
             hub(Limit::RingsBytes, held.budgeted_bytes(), config.rings_bytes_max),
             of("tombstones", held.tombstones, config.tombstones_max),
             server(Reached::UpstreamFetches, self.upstreams.taken(), config.upstream_fetches_max),
+            server(Reached::UpstreamLookups, self.upstreams.lookups(), UPSTREAM_LOOKUPS_MAX),
             server(Reached::RequestsBytes, self.requests.held_bytes(), self.shares().requests),
             server(Reached::SocketsBytes, self.sockets.held_bytes(), self.shares().sockets),
         ]

@@ -37,6 +37,7 @@ const MEANINGS = {
   tombstones: "removed channels that are remembered, so that a gap is exact",
   upstream_body_bytes: "bytes of a body for an upstream",
   upstream_fetches: "fetches of upstreams",
+  upstream_lookups: "names of upstreams that are being looked up",
   write_stall: "the time that a peer may take no byte of its answer",
 };
 

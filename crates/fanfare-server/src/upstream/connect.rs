@@ -16,8 +16,8 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Ended, Upstream, public_address::is_public, slots::Resolve};
-use crate::limits::UPSTREAM_ADDRESSES_MAX;
+use super::{Ended, Upstream, lookups::Lookups, public_address::is_public};
+use crate::{limits::UPSTREAM_ADDRESSES_MAX, metrics::Metrics};
 
 /// A socket, with TLS or without.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -27,10 +27,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 /// Connects to an upstream, in the time that it has for that.
 pub(super) async fn connect(
     upstream: &Upstream,
-    resolve: Resolve,
+    lookups: &Lookups,
+    metrics: &Metrics,
 ) -> Result<Box<dyn Socket>, Ended> {
     let patience = upstream.patience.connect;
-    let connecting = connect_by(upstream, resolve, Instant::now() + patience);
+    let connecting = connect_by(upstream, lookups, metrics, Instant::now() + patience);
     match timeout(patience, connecting).await {
         Ok(connected) => connected,
         Err(_) => Err(Ended::Timeout("connecting", patience)),
@@ -39,12 +40,13 @@ pub(super) async fn connect(
 
 async fn connect_by(
     upstream: &Upstream,
-    resolve: Resolve,
+    lookups: &Lookups,
+    metrics: &Metrics,
     deadline: Instant,
 ) -> Result<Box<dyn Socket>, Ended> {
     let url = &upstream.url;
     let failed = |error: io::Error| Ended::Connect(error.to_string());
-    let found = resolve(url.host.clone(), url.port).await;
+    let found = lookups.find(&url.host, url.port, metrics).await;
     let found = found.map_err(|_| Ended::Connect("its name leads nowhere".to_owned()))?;
     let is_allowed =
         |address: &SocketAddr| upstream.allow_private || is_public(plain(address.ip()));

@@ -110,7 +110,8 @@ impl Fetch {
 
     /// Publishes the whole stream, or says why not.
     async fn stream(&self, body: Bytes, masks: &Masks) -> Result<(), Ended> {
-        let socket = connect(&self.upstream, self.state.upstreams.resolve).await?;
+        let State { upstreams, metrics, .. } = &*self.state;
+        let socket = connect(&self.upstream, &upstreams.lookups, metrics).await?;
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(UPSTREAM_BUFFER_BYTES_MAX)
             .handshake(TokioIo::new(socket))

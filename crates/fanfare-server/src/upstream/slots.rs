@@ -1,34 +1,28 @@
-//! The fetches that are open: how many, and on which channels.
+//! The fetches that are open: how many, on which channels, and what they share.
 //!
 //! Policy: a channel has one fetch at a time, and a hub as many as its settings say; who comes
 //! after that is refused and disturbs nobody.
 
 use std::{
     collections::HashSet,
-    fmt, io,
-    net::SocketAddr,
-    pin::Pin,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use fanfare_core::ChannelName;
-use tokio::net::lookup_host;
 
+use super::lookups::Lookups;
 use crate::limit_log::Throttle;
 
 /// What all fetches share.
+#[derive(Default)]
 pub(crate) struct Slots {
     open: Arc<Mutex<HashSet<ChannelName>>>,
-    /// Finds the addresses of a name.
-    pub(super) resolve: Resolve,
+    /// Finds the addresses of names.
+    pub(super) lookups: Lookups,
     /// Failures, for the log.
     pub(crate) failures: Throttle,
 }
-
-/// Finds the addresses of a host and a port.
-pub(crate) type Resolve = fn(String, u16) -> Resolving;
-/// The same while it is under way.
-pub(crate) type Resolving = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 /// A place for one fetch on one channel; dropped when it is over.
 pub(crate) struct Slot {
@@ -45,22 +39,15 @@ pub(crate) enum Taken {
     All,
 }
 
-impl Default for Slots {
-    fn default() -> Self {
-        Self { open: Arc::default(), resolve: by_system, failures: Throttle::default() }
-    }
-}
-
 impl Slots {
-    /// Has the addresses of names found some other way.
-    #[cfg(test)]
-    pub(crate) fn set_resolve(&mut self, resolve: Resolve) {
-        self.resolve = resolve;
-    }
-
     /// How many are taken.
     pub(crate) fn taken(&self) -> usize {
         lock(&self.open).len()
+    }
+
+    /// How many names are being looked up, for whoever does not wait any more too.
+    pub(crate) fn lookups(&self) -> usize {
+        self.lookups.taken()
     }
 
     /// Takes a place if `is_free` says so of the channel, which nobody else takes meanwhile.
@@ -100,10 +87,6 @@ impl fmt::Debug for Slots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Slots").field("taken", &self.taken()).finish_non_exhaustive()
     }
-}
-
-fn by_system(host: String, port: u16) -> Resolving {
-    Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

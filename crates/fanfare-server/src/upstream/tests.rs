@@ -1,10 +1,14 @@
 //! Fetches from a scripted upstream, on a hub without listeners.
 
 use std::{
+    future::ready,
+    io,
     net::SocketAddr,
+    pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::Duration,
 };
@@ -17,9 +21,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::*;
+use super::{connect::connect, lookups::Lookups, *};
 use crate::{
     config::Config,
+    limits::UPSTREAM_LOOKUPS_MAX,
+    metrics::{Metrics, Reached},
     problem::{Kind, Problem},
     query::Query,
     state::State,
@@ -145,10 +151,10 @@ async fn a_stream_becomes_events_and_its_end_the_end() {
 
 #[tokio::test]
 async fn an_address_that_is_not_public_is_refused_however_it_is_found() {
-    fn rebound(_host: String, port: u16) -> slots::Resolving {
+    fn rebound(_host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let found = ["10.0.0.1", "::ffff:192.168.0.1", "fd00::1"];
         let found = found.map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
-        Box::pin(async move { Ok(found.into()) })
+        Ok(found.into())
     }
     for host in ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "0177.0.0.1", "0"] {
         let strict = Upstream { allow_private: false, ..upstream(&format!("http://{host}:9")) };
@@ -159,7 +165,7 @@ async fn an_address_that_is_not_public_is_refused_however_it_is_found() {
     }
     let strict = Upstream { allow_private: false, ..upstream("http://api.example") };
     let mut state = state(strict);
-    Arc::get_mut(&mut state).unwrap().upstreams.set_resolve(rebound);
+    Arc::get_mut(&mut state).unwrap().upstreams.lookups = Lookups::new(Arc::new(rebound));
     begin(&state, "a").await;
     over(&state).await;
     assert_eq!(told(&state, "a")["type"], "upstream_address");
@@ -173,16 +179,59 @@ fn what_a_query_says_is_secret_as_it_is_read_too() {
 
 #[tokio::test]
 async fn the_public_one_of_several_addresses_is_taken() {
-    fn mixed(_host: String, port: u16) -> slots::Resolving {
+    fn mixed(_host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let found = ["10.0.0.1", "0.0.0.0"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
-        Box::pin(async move { Ok(found.into()) })
+        Ok(found.into())
     }
     // Of those none is; so that none of the test's own network is connected to.
     let mut state = state(Upstream { allow_private: false, ..upstream("http://api.example") });
-    Arc::get_mut(&mut state).unwrap().upstreams.set_resolve(mixed);
+    Arc::get_mut(&mut state).unwrap().upstreams.lookups = Lookups::new(Arc::new(mixed));
     begin(&state, "a").await;
     over(&state).await;
     assert_eq!(told(&state, "a")["type"], "upstream_address");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_hangs_keeps_its_place_whoever_leaves() {
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let lookups = Lookups::new(Arc::new(move |_: &str, port| {
+        gate.lock().unwrap().recv().unwrap_err();
+        Ok(vec![SocketAddr::new([127, 0, 0, 1].into(), port)])
+    }));
+    let metrics = Metrics::default();
+    for taken in 1..=UPSTREAM_LOOKUPS_MAX {
+        tokio::select! {
+            biased;
+            _ = lookups.find("api.example", 9, &metrics) => panic!("it hangs"),
+            () = ready(()) => {}
+        }
+        assert_eq!(lookups.taken(), taken);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(metrics.reached_total(Reached::UpstreamLookups), 0);
+    // Who comes now waits, but not for ever.
+    let upstream = upstream("http://api.example:9");
+    let (late, _) = tokio::join!(
+        biased;
+        connect(&upstream, &lookups, &metrics),
+        tokio::time::advance(PATIENT.connect),
+    );
+    assert_eq!(late.err(), Some(Ended::Timeout("connecting", PATIENT.connect)));
+    assert_eq!(metrics.reached_total(Reached::UpstreamLookups), 1);
+    // An address has nothing to wait for.
+    assert_eq!(lookups.find("::1", 9, &metrics).await.unwrap(), ["[::1]:9".parse().unwrap()]);
+    let mut next = pin!(lookups.find("api.example", 9, &metrics));
+    tokio::select! {
+        biased;
+        _ = &mut next => panic!("there is no place"),
+        () = ready(()) => {}
+    }
+    drop(open);
+    assert_eq!(next.await.unwrap(), ["127.0.0.1:9".parse().unwrap()]);
+    while lookups.taken() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
