@@ -63,8 +63,8 @@ impl Route {
             return upstream(rest);
         }
         Err(Problem::not_found(
-            "this hub has `/channels/{channel}`, `/cancel/{channel}`, `/status/{channel}`, \
-             `/events` and a page at `/`",
+            "this hub has `/channels/{channel}`, `/events`, `/status/{channel}`, \
+             `/cancel/{channel}`, `/upstreams/{upstream}/{path}`, `/client.js` and a page at `/`",
         ))
     }
 

@@ -1,5 +1,7 @@
 //! Every error is a problem of RFC 9457, with what was wrong and what is allowed.
 
+use std::fs;
+
 use crate::{
     problem,
     support::{
@@ -14,6 +16,16 @@ fn paths_and_methods_that_there_are_not() {
     for target in ["/nothing", "/channels", "/Channels/a", "/events/", "/channel/a", "//"] {
         problem(&get(hub.public(), target), 404, "not-found");
     }
+    // What there is, is what the documentation has.
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md");
+    let document = fs::read_to_string(document).unwrap();
+    let paths = document.lines().filter_map(|line| line.strip_prefix("| `/")?.split('`').next());
+    let told = get(hub.public(), "/nothing").json();
+    let missing: Vec<_> = paths
+        .filter(|path| !told["detail"].as_str().unwrap().contains(&format!("`/{path}`")))
+        .collect();
+    assert_eq!(missing, [""; 0], "{told}");
+    assert!(document.contains("\n| `/client.js` |"), "the table has a row for each");
     for (method, target, allowed) in [
         ("PUT", "/channels/a", "POST"),
         ("PATCH", "/channels/a", "DELETE"),
