@@ -130,16 +130,25 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
+        let name = spelled(name);
         return Err(wrong(format!("the request has two `{name}` headers, one is allowed")));
     }
     let text = value.to_str();
-    text.map(Some).map_err(|_| wrong(format!("`{name}` is not visible ASCII")))
+    text.map(Some).map_err(|_| wrong(format!("`{}` is not visible ASCII", spelled(name))))
 }
 
 fn number(name: &HeaderName, text: &str) -> Result<u64, Problem> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|number| is_number && *number <= PRODUCER_NUMBER_MAX);
-    number.ok_or_else(|| wrong(format!("`{name}` is a whole number, 0 to {PRODUCER_NUMBER_MAX}")))
+    let is_no_number =
+        || format!("`{}` is a whole number, 0 to {PRODUCER_NUMBER_MAX}", spelled(name));
+    number.ok_or_else(|| wrong(is_no_number()))
+}
+
+/// The name of a header as people write it.
+fn spelled(name: &HeaderName) -> String {
+    let capitalized = |part: &str| part[..1].to_ascii_uppercase() + &part[1..];
+    name.as_str().split('-').map(capitalized).collect::<Vec<_>>().join("-")
 }
 
 /// What the names begin with.

@@ -104,6 +104,10 @@ fn the_three_headers_come_together_and_say_what_is_wrong() {
         let answer = call(hub.public(), "POST", "/channels/a", headers, b"x");
         problem(&answer, 400, "producer");
     }
+    let wrong = [id, ("Producer-Epoch", "x"), seq];
+    let told = call(hub.public(), "POST", "/channels/a", &wrong, b"x").json();
+    let detail = told["detail"].as_str().unwrap();
+    assert!(detail.starts_with("`Producer-Epoch` is"), "spelled as it is documented: {detail}");
     let line = "{\"channel\":\"a\",\"data\":1}\n";
     problem(&many(&hub, "/events", NDJSON, (0, 0), line), 400, "producer");
     let keyed = "{\"data\":1}\n{\"data\":2,\"key\":\"k\"}\n";
