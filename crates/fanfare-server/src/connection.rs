@@ -33,6 +33,7 @@ use tokio::{
 };
 
 use crate::{
+    acks,
     activity::{Activity, Answered},
     addresses::Share,
     body::{Body, BodyError},
@@ -280,7 +281,10 @@ async fn answer_http2(
         visit.wall = Some(Wall::Sockets);
     }
     match prepare(&shared.state, head, Received(body), visit).await {
-        Err(response) => (response, (charge, None)),
+        Err(response) => {
+            acks::ends_by(&response, end);
+            (response, (charge, None))
+        }
         Ok((parameters, Ok(share))) => {
             (stream(shared, &parameters, Ok(()), Some(end)), (charge, share))
         }

@@ -5,6 +5,7 @@
 //! that reads the same feeds. When the hub is full or drains, a subscribe is answered 200 and told
 //! to come back, because a browser stops for good at any other status.
 
+mod acks;
 mod activity;
 mod address;
 mod addresses;

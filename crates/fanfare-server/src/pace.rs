@@ -87,8 +87,7 @@ impl State {
     /// Lets one event of a body of many pass when its turn has come. When a drain ends the
     /// publishes it never does.
     pub(crate) async fn pass_in_turn(self: &Arc<Self>, client: Address) -> Result<(), Problem> {
-        // A task of its own, because others wait behind it: a publish whose peer does not read its
-        // acks is not driven.
+        // A task of its own, because others wait behind it, whether the publish is driven or not.
         let state = Arc::clone(self);
         let turn = async move { state.tokens(client).await };
         let turn = AbortOnDropHandle::new(tokio::spawn(turn));

@@ -4,35 +4,27 @@
 //! accepted before it; those stay published. A publisher that asked for acks and does not read
 //! them is not read on either, so that nothing piles up; those that wait for it are charged for.
 
-use std::{
-    future::Future,
-    mem,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use fanfare_core::{
-    Change, ChannelName, Draft, EventId, IdempotencyKey, Placed, Producer, Publication, Standing,
-    Watch,
+    Change, ChannelName, Draft, EventId, IdempotencyKey, Placed, Producer, Publication,
 };
-use hyper::{Response, StatusCode, body::Frame, header, header::HeaderValue};
+use hyper::{Response, StatusCode, header, header::HeaderValue};
 use serde::Serialize;
-use tokio::{sync::mpsc, task::coop::consume_budget};
+use tokio::task::coop::consume_budget;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
+    acks::{self, Acks},
     address::Address,
-    body::{Body, BodyError},
-    budget::{Budget, BudgetMet, Charge},
-    limits::{ACK_BYTES_MAX, ACK_CHUNKS_MAX},
+    body::Body,
+    budget::Charge,
     metrics::{Published, Reached},
     ndjson::Ndjson,
     problem::{Kind, Problem, Progress},
     producer::{self, Producing},
-    publish::{json_response, place, push_ack},
+    publish::{json_response, place},
     sse_body::SseBody,
     state::State,
     streaming::Streaming,
@@ -130,15 +122,6 @@ struct Summary {
     accepted: u64,
 }
 
-/// Where acks go.
-struct Acks {
-    /// Those that were not handed over yet, each on its line.
-    pending: Vec<u8>,
-    /// Takes them to the answer's body, and what they are charged to; none if the publisher did not
-    /// ask for any.
-    sender: Option<(mpsc::Sender<Bytes>, Budget)>,
-}
-
 impl<B: Incoming> Many<B> {
     pub(crate) fn new(
         state: &Arc<State>,
@@ -212,7 +195,7 @@ impl<B: Incoming> Many<B> {
 
     async fn read(&mut self, acks: &mut Acks) -> Result<(), Problem> {
         loop {
-            let chunk = self.upload.chunk(&self.state).await?;
+            let chunk = acks.beside(self.upload.chunk(&self.state)).await?;
             let (ended, bytes) = (chunk.is_none(), chunk.as_ref().map_or(0, Bytes::len));
             if let Some(trace) = &mut self.trace {
                 trace.facts.bytes += bytes as u64;
@@ -275,7 +258,7 @@ impl<B: Incoming> Many<B> {
     ) -> Result<(), Problem> {
         self.charge.resize(self.source.held_bytes() + bytes)?;
         acks.hand_over().await?;
-        self.state.pass_in_turn(client).await
+        acks.beside(self.state.pass_in_turn(client)).await
     }
 
     async fn place(&mut self, item: Item, now_us: u64) -> Result<Placed, Problem> {
@@ -295,54 +278,6 @@ impl<B: Incoming> Many<B> {
         self.summary.last = Some(placed.id);
         self.summary.accepted += 1;
         Ok(placed)
-    }
-}
-
-impl Acks {
-    fn none() -> Self {
-        Self { pending: Vec::new(), sender: None }
-    }
-
-    fn to(sender: mpsc::Sender<Bytes>, budget: Budget) -> Self {
-        Self { pending: Vec::new(), sender: Some((sender, budget)) }
-    }
-
-    fn push(&mut self, placed: &Placed, seq: Option<u64>) {
-        if self.sender.is_some() {
-            match seq {
-                Some(seq) => producer::push_ack(&mut self.pending, placed, seq),
-                None => push_ack(&mut self.pending, placed),
-            }
-            self.pending.push(b'\n');
-        }
-    }
-
-    /// Whether those that were not handed over are worth a write.
-    fn are_many(&self) -> bool {
-        self.pending.len() >= ACK_BYTES_MAX
-    }
-
-    /// Waits until the publisher has read enough of those before.
-    async fn hand_over(&mut self) -> Result<(), BudgetMet> {
-        if let Some((sender, budget)) = &self.sender
-            && !self.pending.is_empty()
-        {
-            let mut charge = budget.charge();
-            charge.resize(self.pending.capacity())?;
-            let chunk = charge.hold(mem::take(&mut self.pending));
-            // The receiver owns the publish: when it is gone, so is this.
-            sender.send(chunk).await.ok();
-        }
-        Ok(())
-    }
-
-    /// Hands over what is left, and why there is no more.
-    async fn end_with(mut self, problem: &Problem) {
-        self.pending.extend_from_slice(&problem.json());
-        self.pending.push(b'\n');
-        if let Some((sender, _)) = self.sender {
-            sender.send(self.pending.into()).await.ok();
-        }
     }
 }
 
@@ -381,21 +316,21 @@ async fn summed_up<B: Incoming>(mut many: Many<B>) -> Result<Response<Body>, Pro
     Ok(response)
 }
 
-/// Answers at once, with a body that publishes as it is read: an ack a line, a line when somebody
-/// wishes that the channel be cancelled, and last, if something is wrong, the problem as a line.
+/// Answers at once and publishes beside that: an ack a line, a line when somebody wishes that the
+/// channel be cancelled, and last, if something is wrong, the problem as a line.
 pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
-    let wish = many.channel.as_ref().and_then(|channel| Wish::on(&many.state, channel));
-    let (sender, chunks) = mpsc::channel(ACK_CHUNKS_MAX);
     let claimed = many.producer.as_ref().map(|producer| *producer.at());
-    let publish = async move {
-        let mut acks = Acks::to(sender, many.state.requests.clone());
-        if let Err(problem) = many.run(&mut acks).await {
-            many.state.metrics.problem(problem.kind());
+    let (state, channel) = (Arc::clone(&many.state), many.channel.clone());
+    let mut response = acks::answer(&state, channel.as_ref(), |mut acks| async move {
+        let outcome = many.run(&mut acks).await;
+        let state = Arc::clone(&many.state);
+        // Its end waits for nobody who is yet to read of it.
+        drop(many);
+        if let Err(problem) = outcome {
+            state.metrics.problem(problem.kind());
             acks.end_with(&problem).await;
         }
-    };
-    let body = AckBody { publish: Some(Box::pin(publish)), chunks, wish };
-    let mut response = Response::new(Body::stream(body));
+    });
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -405,63 +340,6 @@ pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
     }
     response
 }
-
-/// A body of acks that drives the publish they are of. Dropping it ends the publish.
-struct AckBody {
-    publish: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    chunks: mpsc::Receiver<Bytes>,
-    /// Tells of wishes to cancel the channel, if it is one.
-    wish: Option<Wish>,
-}
-
-/// Waits for wishes to cancel a channel.
-struct Wish {
-    watch: Watch,
-    /// Whether there was one before.
-    is_there: bool,
-}
-
-impl Wish {
-    fn on(state: &State, channel: &ChannelName) -> Option<Self> {
-        // No bound counts those who publish.
-        let (watch, standing) = state.hub.watch(channel, false).ok()?;
-        Some(Self { watch, is_there: standing == Standing::Cancelling })
-    }
-
-    /// Whether there is one that was not told.
-    fn poll(&mut self, cx: &Context<'_>) -> bool {
-        let mut is_new = mem::take(&mut self.is_there);
-        // Until it is pending, so that the next one wakes.
-        while let Poll::Ready(standing) = self.watch.poll(cx) {
-            is_new |= standing == Standing::Cancelling;
-        }
-        is_new
-    }
-}
-
-impl hyper::body::Body for AckBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.publish.is_some() && self.wish.as_mut().is_some_and(|wish| wish.poll(cx)) {
-            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(CANCEL)))));
-        }
-        if let Some(publish) = &mut self.publish
-            && publish.as_mut().poll(cx).is_ready()
-        {
-            self.publish = None;
-        }
-        let chunk = ready!(self.chunks.poll_recv(cx));
-        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
-    }
-}
-
-/// What a publisher is told when somebody wishes that its channel be cancelled.
-const CANCEL: &[u8] = b"{\"cancel\":true}\n";
 
 /// What a publisher of many events is told.
 #[derive(Serialize)]
@@ -686,6 +564,103 @@ mod tests {
         assert_eq!(problem.kind(), Kind::Draining);
         assert!(problem.json().ends_with(b"\"accepted\":1}"));
         assert!(state.publishes.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_none_of_its_acks_is_given_up() {
+        let state = testing::state();
+        let (sender, body) = testing::body();
+        // Nobody asks for the answer's body, as over HTTP/2 while there is no window.
+        let query = "acks=stream&close=on-end";
+        let unread = post(&state, Some("a"), query, NDJSON, body).await.unwrap();
+        let mut open = UntilStalled::new(&state);
+        sender.send(Ok(Bytes::from("{\"data\":1}\n"))).await.unwrap();
+        // Its body goes on, and no further ack waits for the one before.
+        while open.goes_on().await {
+            sender.try_send(Ok(Bytes::from("\n"))).unwrap();
+        }
+        assert!((30..=46).contains(&open.seconds), "after {} s", open.seconds);
+        assert_eq!(state.metrics.reached_total(Reached::WriteStall), 1);
+        assert_eq!(data(&state, "a"), ["1"]);
+        assert_eq!(testing::closed(&state, "a"), None, "it waits for its producer");
+        let mut acks = unread.into_body();
+        acks.frame().await.unwrap().unwrap();
+        acks.frame().await.unwrap().unwrap_err();
+        assert!(acks.frame().await.is_none());
+        assert_eq!(state.requests.held_bytes(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_its_acks_slowly_is_not() {
+        let state = testing::state();
+        let lines = "{\"data\":\"\"}\n".repeat(1_000);
+        let body = testing::raw(vec![lines.into_bytes(); 5]);
+        let response = post(&state, Some("a"), "acks=stream", NDJSON, body).await.unwrap();
+        let (mut acks, mut open) = (response.into_body(), UntilStalled::new(&state));
+        let mut pieces = 0;
+        while acks.frame().await.transpose().unwrap().is_some() {
+            pieces += 1;
+            // In the middle of what is allowed, and together for far longer.
+            for _ in 0..20 {
+                open.goes_on().await;
+            }
+        }
+        assert!(pieces > 5, "{pieces}");
+        assert_eq!(state.hub.published_total(), 5_000);
+        assert_eq!(state.metrics.reached_total(Reached::WriteStall), 0);
+    }
+
+    #[tokio::test]
+    async fn a_drain_ends_who_takes_none_of_its_acks() {
+        let state = testing::state();
+        let lines = "{\"data\":\"\"}\n".repeat(10_000);
+        let body = testing::raw(vec![lines.into_bytes(); 2]);
+        let query = "acks=stream&close=on-end";
+        let unread = post(&state, Some("a"), query, NDJSON, body).await.unwrap();
+        let name = ChannelName::parse("a").unwrap();
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(state.hub.channel(&name).unwrap().publishing, 1);
+        state.drain.refuse(20_000);
+        state.drain.publishes_end.turn_on();
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(state.hub.channel(&name).unwrap().publishing, 0);
+        assert!(state.publishes.is_empty(), "and nobody waits for it");
+        let told = unread.into_body().collect().await.unwrap().to_bytes();
+        let lines: Vec<_> = told.trim_ascii().split(|byte| *byte == b'\n').collect();
+        let problem: Value = serde_json::from_slice(lines.last().unwrap()).unwrap();
+        assert_eq!(problem["type"], "/problems/draining");
+        assert_eq!(problem["accepted"], lines.len() - 1, "each ack is told all the same");
+        assert_eq!(state.hub.published_total() as usize, lines.len() - 1);
+    }
+
+    /// Lets time pass while `a` is being streamed to.
+    struct UntilStalled<'a> {
+        state: &'a State,
+        /// How much has passed.
+        seconds: u64,
+    }
+
+    impl<'a> UntilStalled<'a> {
+        fn new(state: &'a State) -> Self {
+            Self { state, seconds: 0 }
+        }
+
+        /// Lets a second pass; returns whether the publish is still open.
+        async fn goes_on(&mut self) -> bool {
+            tokio::time::advance(std::time::Duration::from_secs(1)).await;
+            // The publish has its turns.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            self.seconds += 1;
+            assert!(self.seconds < 1_000, "it is open for ever");
+            let channel = self.state.hub.channel(&ChannelName::parse("a").unwrap());
+            channel.is_some_and(|channel| channel.publishing > 0)
+        }
     }
 
     const NDJSON: &str = "application/x-ndjson";

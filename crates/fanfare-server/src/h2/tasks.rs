@@ -61,7 +61,7 @@ where
 
 impl End {
     /// Ends the task and with it the stream.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         if let Some(task) = self.task.get() {
             task.abort();
         }

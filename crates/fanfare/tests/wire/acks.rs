@@ -1,13 +1,16 @@
 //! `?acks=stream`: an ack a line, as the events are accepted.
 
+use http_body_util::BodyExt;
 use serde_json::Value;
 
 use crate::{
-    NDJSON, SSE, beside, kept,
+    NDJSON, SSE, beside,
+    h2_client::{Connection, Sender, soon},
+    kept, metric,
     ndjson::streaming,
     problem, publish, send,
     support::{
-        http::{Chunk, Client},
+        http::{Chunk, Client, get},
         hub::Hub,
         sse::Stream,
     },
@@ -90,6 +93,24 @@ fn a_publisher_that_reads_no_acks_is_not_read_on() {
     assert!(sent < 20_000, "{sent} chunks were taken without an ack being read");
     drop(publisher);
     publish(&hub, "b", "the hub goes on");
+}
+
+#[tokio::test]
+async fn a_publisher_without_a_window_for_acks_is_given_up() {
+    let hub = Hub::start(&["--write-stall-max", "1s"]);
+    // Its connection is alive, and answers pings.
+    let h2 = Connection::with_window(&hub, 0).await;
+    let (sender, body) = Sender::new();
+    let target = "/channels/a?acks=stream&close=on-end";
+    let answer = h2.ask("POST", target, &[("content-type", NDJSON)], body).await;
+    sender.send("{\"data\":1}\n").await;
+    soon(answer.into_body().frame()).await.unwrap().unwrap_err();
+    assert_eq!(metric(&hub, "fanfare_limit_reached_total{limit=\"write_stall\"}"), 1.0);
+    let status = get(hub.public(), "/status/a").json();
+    assert_eq!((&status["state"], &status["publishing"]), (&"open".into(), &0.into()), "{status}");
+    let goes_on = h2.ask("POST", "/channels/b", &[], String::from("x")).await;
+    assert_eq!(goes_on.status(), 200, "only the stream was reset");
+    drop(sender);
 }
 
 /// The acks of a whole body.
