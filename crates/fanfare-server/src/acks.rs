@@ -7,18 +7,20 @@
 //! hands acks to.
 
 use std::{
-    fmt, mem,
+    fmt,
+    future::{poll_fn, ready},
+    mem,
     pin::{Pin, pin},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
+    task::{self, Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use fanfare_core::{ChannelName, Placed, Standing, Watch};
+use fanfare_core::{ChannelName, CloseReason, Placed, Refusal, Standing, Watch};
 use hyper::{Response, body::Frame};
 use tokio::{
     sync::{Notify, mpsc},
@@ -51,15 +53,15 @@ struct Outlet {
     state: Arc<State>,
     sender: mpsc::Sender<Bytes>,
     waiting: Arc<Waiting>,
-    /// Tells of wishes to cancel the channel, if it is one.
-    wish: Option<Wish>,
+    /// Tells what others make of the channel, if it is one.
+    news: Option<News>,
 }
 
-/// Waits for wishes to cancel a channel.
-struct Wish {
+/// Waits for wishes to cancel a channel, and for its end.
+struct News {
     watch: Watch,
-    /// Whether there was one before.
-    is_there: bool,
+    /// How it stood before, until that was told.
+    before: Option<Standing>,
 }
 
 /// Acks that were handed over, until the peer has taken them, or hyper a copy.
@@ -99,6 +101,7 @@ struct Stalled;
 pub(crate) fn answer<F>(
     state: &Arc<State>,
     channel: Option<&ChannelName>,
+    is_producer: bool,
     publish: impl FnOnce(Acks) -> F,
 ) -> Response<Body>
 where
@@ -106,8 +109,8 @@ where
 {
     let (sender, chunks) = mpsc::channel(ACK_CHUNKS_MAX);
     let (waiting, reset) = (Arc::<Waiting>::default(), Reset::default());
-    let wish = channel.and_then(|channel| Wish::on(state, channel));
-    let outlet = Outlet { state: Arc::clone(state), sender, waiting: Arc::clone(&waiting), wish };
+    let news = channel.and_then(|channel| News::on(state, channel, is_producer));
+    let outlet = Outlet { state: Arc::clone(state), sender, waiting: Arc::clone(&waiting), news };
     let publish = publish(Acks { pending: Vec::new(), outlet: Some(outlet) });
     let (state, end) = (Arc::clone(state), reset.clone());
     let publish = async move {
@@ -177,20 +180,34 @@ impl Acks {
         Ok(())
     }
 
-    /// Waits for something, and tells of wishes meanwhile.
+    /// Waits for something, and tells of wishes meanwhile. The end of the channel is that of the
+    /// waiting: its next event would be refused.
     pub(crate) async fn beside<T>(
         &mut self,
         awaited: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
         let mut awaited = pin!(awaited);
-        while let Some(wish) = self.outlet.as_mut().and_then(|outlet| outlet.wish.as_mut()) {
-            tokio::select! {
+        while let Some(news) = self.outlet.as_mut().and_then(|outlet| outlet.news.as_mut()) {
+            let standing = tokio::select! {
                 biased;
-                () = wish.told() => {
+                standing = news.next() => standing,
+                done = &mut awaited => return done,
+            };
+            match standing {
+                Standing::Cancelling => {
                     self.pending.extend_from_slice(CANCEL);
                     self.hand_over().await?;
                 }
-                done = &mut awaited => return done,
+                // Without a channel the next event begins a new one.
+                Standing::Open | Standing::Closed(CloseReason::Deleted) => {}
+                Standing::Closed(reason) => {
+                    return tokio::select! {
+                        biased;
+                        // What is there already is answered by itself: perhaps it is the end.
+                        done = &mut awaited => done,
+                        () = ready(()) => Err(Refusal::Closed(reason).into()),
+                    };
+                }
             }
         }
         awaited.await
@@ -208,19 +225,21 @@ impl Acks {
     }
 }
 
-impl Wish {
-    fn on(state: &State, channel: &ChannelName) -> Option<Self> {
+impl News {
+    fn on(state: &State, channel: &ChannelName, is_producer: bool) -> Option<Self> {
         // No bound counts those who publish.
-        let (watch, standing) = state.hub.watch(channel, false).ok()?;
-        Some(Self { watch, is_there: standing == Standing::Cancelling })
+        let (watch, before) = state.hub.watch(channel, false).ok()?;
+        // A producer that comes back too late may send again what is there.
+        let is_news = !(is_producer && matches!(before, Standing::Closed(_)));
+        Some(Self { watch, before: is_news.then_some(before) })
     }
 
-    /// Resolves when there is one that was not told.
-    async fn told(&mut self) {
-        if mem::take(&mut self.is_there) {
-            return;
+    /// Resolves when there is some.
+    async fn next(&mut self) -> Standing {
+        match self.before.take() {
+            Some(before) => before,
+            None => poll_fn(|cx| self.watch.poll(cx)).await,
         }
-        while std::future::poll_fn(|cx| self.watch.poll(cx)).await != Standing::Cancelling {}
     }
 }
 
@@ -269,11 +288,11 @@ impl hyper::body::Body for AckBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(chunk) = ready!(self.chunks.poll_recv(cx)) {
+        if let Some(chunk) = task::ready!(self.chunks.poll_recv(cx)) {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         let Some(publish) = &mut self.publish else { return Poll::Ready(None) };
-        let ended = ready!(Pin::new(publish).poll(cx));
+        let ended = task::ready!(Pin::new(publish).poll(cx));
         self.publish = None;
         let broke_off = match ended {
             Ok(Ok(())) => None,

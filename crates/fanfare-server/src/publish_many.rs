@@ -321,7 +321,8 @@ async fn summed_up<B: Incoming>(mut many: Many<B>) -> Result<Response<Body>, Pro
 pub(crate) fn acknowledged<B: Incoming>(mut many: Many<B>) -> Response<Body> {
     let claimed = many.producer.as_ref().map(|producer| *producer.at());
     let (state, channel) = (Arc::clone(&many.state), many.channel.clone());
-    let mut response = acks::answer(&state, channel.as_ref(), |mut acks| async move {
+    let is_producer = claimed.is_some();
+    let mut response = acks::answer(&state, channel.as_ref(), is_producer, |mut acks| async move {
         let outcome = many.run(&mut acks).await;
         let state = Arc::clone(&many.state);
         // Its end waits for nobody who is yet to read of it.

@@ -10,7 +10,7 @@ use crate::{
     ndjson::streaming,
     problem, publish, send,
     support::{
-        http::{Chunk, Client, get},
+        http::{Chunk, Client, get, post},
         hub::Hub,
         sse::Stream,
     },
@@ -79,6 +79,28 @@ fn acks_follow_a_close_and_a_closed_channel_refuses() {
     let answer = send(&hub, "/channels/a?acks=stream", NDJSON, "{\"data\":2}\n");
     let refused = told(&answer.body);
     assert_eq!(refused.last().unwrap()["type"], "/problems/channel-closed");
+}
+
+#[test]
+fn who_waits_for_an_event_is_told_that_the_channel_ends() {
+    let hub = Hub::start(&[]);
+    let mut publisher = streaming(&hub, "/channels/a?acks=stream&close=on-end", NDJSON);
+    publisher.head();
+    publisher.send_chunk("{\"data\":1}\n");
+    lines(&mut publisher, 1);
+    assert_eq!(post(hub.public(), "/channels/a?close=error", "").status(), 200);
+    let refused: Value = serde_json::from_str(&lines(&mut publisher, 1)[0]).unwrap();
+    assert_eq!(refused["type"], "/problems/channel-closed");
+    assert_eq!(refused["accepted"], 1, "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("(error)"), "{refused}");
+    assert_eq!(publisher.chunk(), Chunk::Last);
+    // So is who begins too late.
+    let mut late = streaming(&hub, "/channels/a?acks=stream", NDJSON);
+    late.head();
+    assert!(lines(&mut late, 1)[0].contains("channel-closed"));
+    assert_eq!(late.chunk(), Chunk::Last);
+    let closes = send(&hub, "/channels/a?acks=stream&close", NDJSON, "");
+    assert_eq!(closes.text(), "", "closing it again is fine");
 }
 
 #[test]
