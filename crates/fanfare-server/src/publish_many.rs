@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use fanfare_core::{
-    Change, ChannelName, Draft, EventId, IdempotencyKey, Placed, Producer, Publication,
+    Change, ChannelName, CloseReason, Draft, EventId, IdempotencyKey, Placed, Producer, Publication,
 };
 use hyper::{Response, StatusCode, header, header::HeaderValue};
 use serde::Serialize;
@@ -120,6 +120,8 @@ struct Summary {
     first: Option<EventId>,
     last: Option<EventId>,
     accepted: u64,
+    /// How the channel is closed, if that was to be done.
+    closed: Option<CloseReason>,
 }
 
 impl<B: Incoming> Many<B> {
@@ -214,7 +216,8 @@ impl<B: Incoming> Many<B> {
             self.charge.resize(self.source.held_bytes())?;
         }
         let producer = self.producer.as_ref().map(Producing::next);
-        self.streaming.finish(self.channel.as_ref(), producer).await
+        self.summary.closed = self.streaming.finish(self.channel.as_ref(), producer).await?;
+        Ok(())
     }
 
     /// Publishes what became whole with a chunk. The clock is read once for all of it, and once
@@ -301,12 +304,13 @@ pub(crate) async fn answer<B: Incoming>(
 async fn summed_up<B: Incoming>(mut many: Many<B>) -> Result<Response<Body>, Problem> {
     many.run(&mut Acks::none()).await?;
     let id = |id: Option<EventId>| id.map(|id| id.to_string());
-    let Summary { first, last, accepted } = many.summary;
+    let Summary { first, last, accepted, closed } = many.summary;
     let producer = many.producer.as_ref();
     let told = Told {
         first_id: id(first),
         last_id: id(last),
         accepted,
+        closed: closed.map(CloseReason::as_str),
         producer: producer.map(Producing::told),
     };
     let mut response = json_response(serde_json::to_vec(&told).unwrap_or_default());
@@ -348,13 +352,14 @@ struct Told<'a> {
     first_id: Option<String>,
     last_id: Option<String>,
     accepted: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed: Option<&'static str>,
     #[serde(flatten)]
     producer: Option<producer::Told<'a>>,
 }
 
 #[cfg(test)]
 mod tests {
-    use fanfare_core::CloseReason;
     use http_body_util::BodyExt;
     use hyper::HeaderMap;
     use serde_json::{Value, json};
@@ -409,11 +414,17 @@ mod tests {
         let chunks = ["{\"data\":\"1\"}\n\r\n{\"da", "ta\":\"2\"}\r\n{\"data\":\"3\"}"];
         let told = ndjson(&state, "close", chunks).await.unwrap();
         let (first, last) = (state.hub.id(1).to_string(), state.hub.id(3).to_string());
-        assert_eq!(told, json!({"first_id": first, "last_id": last, "accepted": 3}));
+        assert_eq!(
+            told,
+            json!({"first_id": first, "last_id": last, "accepted": 3, "closed": "done"})
+        );
         assert_eq!(data(&state, "a"), ["1", "2", "3"]);
         assert_eq!(testing::closed(&state, "a"), Some(CloseReason::Done));
         let told = ndjson(&state, "close", []).await.unwrap();
-        assert_eq!(told, json!({"first_id": null, "last_id": null, "accepted": 0}));
+        assert_eq!(
+            told,
+            json!({"first_id": null, "last_id": null, "accepted": 0, "closed": "done"})
+        );
     }
 
     #[tokio::test]

@@ -92,29 +92,31 @@ impl Streaming {
         self.channels
     }
 
-    /// The body ended as it should.
+    /// The body ended as it should. Returns how its channel is closed if it was to close it:
+    /// another may have done so before, and otherwise.
     pub(crate) async fn finish(
         &mut self,
         channel: Option<&ChannelName>,
         producer: Option<Producer>,
-    ) -> Result<(), Problem> {
+    ) -> Result<Option<CloseReason>, Problem> {
         let change = match self.close {
             Some(Close::As(reason)) => Some(Change::Close(reason)),
             Some(Close::OnEnd) => Some(Change::Finish),
             None => None,
         };
+        let mut closed = None;
         if let (Some(change), Some(channel)) = (change, channel) {
             let placed = place_as(&self.state, channel.clone(), change, (producer, None)).await;
             match placed {
                 // Deleted meanwhile: there is nothing left to end.
                 Err(problem) if problem.kind() == Kind::ChannelNotFound => {}
                 // Refused, it has ended otherwise: perhaps its producer was fenced at the very end.
-                placed => drop(placed?),
+                placed => closed = placed?.ended,
             }
         }
         self.close = None;
         self.end(false, self.state.now_ms());
-        Ok(())
+        Ok(closed)
     }
 
     /// It ended otherwise, for instance because it is wrong.

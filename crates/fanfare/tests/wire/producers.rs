@@ -157,6 +157,22 @@ fn acks_say_which_event_they_are_of() {
 }
 
 #[test]
+fn who_sends_all_again_too_late_is_told_how_the_channel_was_closed() {
+    let hub = Hub::start(&[]);
+    let target = "/channels/a?close=on-end";
+    assert_eq!(many(&hub, "/channels/a", NDJSON, (0, 0), &lines(0..2)).json()["accepted"], 2);
+    assert_eq!(call(hub.public(), "POST", "/channels/a?close=error", &[], b"").status(), 200);
+    let told = many(&hub, target, NDJSON, (0, 0), &lines(0..2)).json();
+    assert_eq!((&told["accepted"], &told["duplicates"]), (&json!(0), &json!(2)), "{told}");
+    assert_eq!(told["closed"], "error", "{told}");
+    // One that comes in time closes it as it meant to, and one that does not close is told nothing.
+    let told = many(&hub, "/channels/b", NDJSON, (0, 0), &lines(0..1)).json();
+    assert_eq!(told.get("closed"), None, "{told}");
+    let told = many(&hub, "/channels/b?close=on-end", NDJSON, (0, 0), &lines(0..2)).json();
+    assert_eq!(told["closed"], "done", "{told}");
+}
+
+#[test]
 fn a_zombie_is_cut_off_in_the_middle() {
     let hub = Hub::start(&[]);
     let mut stream = Stream::open(hub.public(), "/channels/a?open=0");
