@@ -71,8 +71,10 @@ def status(address, channel, producer):
     return body if status == 200 else None
 
 
-def give_up(problem):
+def give_up(address, channel, problem):
     """Ends the process because of a problem, unless that says that all is done."""
+    if problem["type"] == "/problems/channel-closed":
+        finished(address, channel)
     print(problem["type"], flush=True)
     sys.exit(FENCED if problem["type"] == "/problems/producer-fenced" else 1)
 
@@ -98,9 +100,7 @@ def produce(address, channel, way, tokens, seed, cut):
     status, headers = stream.head()
     if status != 200:
         problem = json.loads(stream.body(headers))
-        if problem["type"] == "/problems/channel-closed":
-            finished(address, channel)
-        give_up(problem)
+        give_up(address, channel, problem)
     if way == "fence":
         # From here on nothing of an earlier life can come in.
         begin = finished(address, channel)["events"]
@@ -119,7 +119,7 @@ def produce(address, channel, way, tokens, seed, cut):
         pass  # The hub has said why before.
     acks = [json.loads(line) for line in stream.body(headers).splitlines()]
     if acks and "type" in acks[-1]:
-        give_up(acks[-1])
+        give_up(address, channel, acks[-1])
     first = 0 if way == "fence" else begin
     assert [ack["seq"] for ack in acks] == list(range(first, first + tokens - begin)), acks
 
